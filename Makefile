@@ -1,0 +1,52 @@
+# make            the library and the C examples
+# make demo       a session's life, seen by a client
+# make test       everything that CI runs
+# make bench      side by side with what else there is; docs/benchmarks.md
+# make install    DESTDIR= PREFIX=/usr/local
+
+CARGO  ?= cargo
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+# Where openl2tpd looks for a plugin that is named without a slash.
+OPENL2TP_PLUGIN_DIR ?= /usr/lib/openl2tp
+
+TARGET   := $(or $(CARGO_TARGET_DIR),target)
+EXAMPLES := $(TARGET)/c_examples
+VERSION  := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+WARNINGS := -Wall -Wextra -pedantic -Werror
+CFLAGS   ?= -O2 -g
+
+.PHONY: all build c_examples demo test lint setup header install clean
+
+all: build c_examples
+
+build: setup
+	$(CARGO) build --release
+	ln -sf libherald.so $(TARGET)/release/libherald.so.0
+
+c_examples: build
+	@mkdir -p $(EXAMPLES)
+	$(CC) -std=gnu99 $(WARNINGS) $(CFLAGS) c_examples/event_client.c -o $(EXAMPLES)/event_client
+	$(CC) -std=gnu99 $(WARNINGS) $(CFLAGS) -rdynamic c_examples/l2tp_host.c -o $(EXAMPLES)/l2tp_host -ldl -lpthread
+	$(CC) -std=gnu99 $(WARNINGS) $(CFLAGS) -Iinclude c_examples/embed.c -o $(EXAMPLES)/embed \
+		-L$(TARGET)/release -lherald -Wl,-rpath,'$$ORIGIN/../release'
+
+demo: all
+	@sh docs/demo.sh $(EXAMPLES) $(TARGET)/release/libherald.so
+
+setup:
+	@sh .ci/setup
+
+header: build
+	cp "$$(ls -t $(TARGET)/release/build/herald-*/out/herald.h | head -1)" include/herald.h
+
+lint:
+	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check; else echo "skipped: no rustfmt"; fi
+	@if $(CARGO) clippy --version >/dev/null 2>&1; then $(CARGO) clippy --all-targets -- -D warnings; else echo "skipped: no clippy"; fi
+
+test: all lint
+	$(CARGO) build
+	$(CARGO) test
+
+clean:
+	$(CARGO) clean

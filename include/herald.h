@@ -1,0 +1,773 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * herald.h: publish events to any number of subscribers, none of which can hurt this program.
+ *
+ * Names: every function is herald_<object>_<verb>, every type herald_<object>, every constant
+ * HERALD_<NAME>.
+ *
+ * Errors: a function that can fail returns a herald_error, HERALD_OK (0) or one of
+ * HERALD_ERROR_*; herald_error_string() names it, and herald_last_error() says what exactly was
+ * wrong. The numbers are never reused.
+ *
+ * Structs that the caller fills in begin with their size, so that programs built against an
+ * older header go on working: `herald_hub_options options = { sizeof options };`. A field that
+ * is 0 or NULL has its default. Fields are only ever appended.
+ *
+ * Threads: every function can be called from any thread unless it says otherwise.
+ *
+ * Fork: a hub belongs to the process that opened it. In a forked child its descriptors are
+ * closed, and every function but herald_hub_close() answers HERALD_ERROR_FORKED; the child opens
+ * a hub of its own.
+ */
+
+
+#ifndef HERALD_H
+#define HERALD_H
+
+/* Generated from src/host/capi/ by cbindgen: `make header`. Do not edit. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/**
+ * The version of the binary interface. It changes when a program must be built anew.
+ */
+#define HERALD_ABI_VERSION 1
+
+/**
+ * A hub: where events go in, and what subscribers are served from. Opaque.
+ */
+typedef struct herald_hub herald_hub;
+
+/**
+ * HERALD_OK, or one of HERALD_ERROR_*.
+ */
+typedef int32_t herald_error;
+
+/**
+ * Receives the library's own messages. `level` is that of syslog: 3 error, 4 warning, 5 notice,
+ * 6 info, 7 debug. `message` is one line without a newline, valid during the call.
+ *
+ * It is called from the worker thread and from threads that call the library, possibly at the
+ * same time, and must not call the library.
+ */
+typedef void (*herald_log)(void *context, int32_t level, const char *message);
+
+/**
+ * How a hub works. A field that is 0 or NULL has its default.
+ */
+typedef struct herald_hub_options {
+  /**
+   * sizeof(herald_hub_options).
+   */
+  size_t size;
+  /**
+   * Bytes of ring for each thread that publishes, rounded up to a power of two: how far
+   * publishers can run ahead of the worker. 4096 to 1073741824; 1048576 by default.
+   */
+  size_t ring_bytes;
+  /**
+   * Milliseconds that closing may take to send what is queued; 200 by default.
+   */
+  uint32_t flush_ms;
+  /**
+   * Microseconds that the worker looks for more events before it sleeps; 20 by default. A
+   * publish while it sleeps costs a system call.
+   */
+  uint32_t spin_us;
+  /**
+   * Receives the library's messages; NULL drops them.
+   */
+  herald_log log;
+  /**
+   * Handed to `log` as it is; it must stay valid until the hub is closed.
+   */
+  void *log_context;
+} herald_hub_options;
+
+/**
+ * The type of a value: one of HERALD_TYPE_*.
+ */
+typedef uint32_t herald_type;
+
+/**
+ * Bytes that the caller owns.
+ */
+typedef struct herald_bytes {
+  /**
+   * The first byte; may be NULL if there are none.
+   */
+  const void *data;
+  /**
+   * How many.
+   */
+  size_t length;
+} herald_bytes;
+
+/**
+ * A value; which member counts is said by the herald_type beside it.
+ */
+typedef union herald_value {
+  /**
+   * For HERALD_TYPE_INT.
+   */
+  int64_t signed_number;
+  /**
+   * For HERALD_TYPE_UINT.
+   */
+  uint64_t unsigned_number;
+  /**
+   * For HERALD_TYPE_FLOAT: an IEEE 754 double.
+   */
+  double floating;
+  /**
+   * For HERALD_TYPE_BOOL.
+   */
+  bool boolean;
+  /**
+   * For HERALD_TYPE_STRING and HERALD_TYPE_BYTES.
+   */
+  struct herald_bytes bytes;
+} herald_value;
+
+/**
+ * A parameter of an event. The herald_param_* functions make one.
+ */
+typedef struct herald_param {
+  /**
+   * The name, UTF-8; NULL or empty if the parameter has none.
+   */
+  const char *name;
+  /**
+   * The type of the value.
+   */
+  herald_type type;
+  /**
+   * The value.
+   */
+  union herald_value value;
+} herald_param;
+
+/**
+ * What can happen to an L2TP session or tunnel: one of HERALD_L2TP_*.
+ */
+typedef uint32_t herald_l2tp_kind;
+
+/**
+ * What happens when a subscriber's queue is full: one of HERALD_OVERFLOW_*.
+ */
+typedef uint32_t herald_overflow;
+
+/**
+ * How an event socket is served. A field that is 0 or NULL has its default.
+ */
+typedef struct herald_event_sock_options {
+  /**
+   * sizeof(herald_event_sock_options).
+   */
+  size_t size;
+  /**
+   * Where to listen; at most 107 bytes. "/tmp/openl2tpd.evt" by default.
+   */
+  const char *path;
+  /**
+   * Permission bits of the socket; 0660 by default.
+   */
+  uint32_t mode;
+  /**
+   * Clients at once, up to 4096; 5 by default. One more is accepted and closed at once.
+   */
+  uint32_t max_clients;
+  /**
+   * Owner of the socket, a name or a number; NULL leaves it as it is.
+   */
+  const char *owner;
+  /**
+   * Group of the socket, a name or a number; NULL leaves it as it is.
+   */
+  const char *group;
+  /**
+   * User ids that may connect. With both lists empty, everybody whom the mode lets in.
+   */
+  const uint32_t *allow_uids;
+  /**
+   * How many there are.
+   */
+  size_t allow_uids_count;
+  /**
+   * Primary group ids that may connect.
+   */
+  const uint32_t *allow_gids;
+  /**
+   * How many there are.
+   */
+  size_t allow_gids_count;
+  /**
+   * Bytes that may wait for one client, 4096 to 1073741824; 262144 by default.
+   */
+  size_t queue_bytes;
+  /**
+   * What happens when that many wait.
+   */
+  herald_overflow overflow;
+} herald_event_sock_options;
+
+/**
+ * What a hub has counted since it was opened.
+ */
+typedef struct herald_stats {
+  /**
+   * sizeof(herald_stats), to be set by the caller.
+   */
+  size_t size;
+  /**
+   * Events that were published.
+   */
+  uint64_t published;
+  /**
+   * Events that found the ring of their thread full; no subscriber got them.
+   */
+  uint64_t ring_full;
+  /**
+   * Events handed to the kernel whole, summed over all subscribers.
+   */
+  uint64_t delivered;
+  /**
+   * Events that a subscriber asked for and did not get, summed over all subscribers.
+   */
+  uint64_t dropped;
+  /**
+   * Subscribers that there are now.
+   */
+  uint64_t subscribers;
+  /**
+   * Subscribers that were turned away: too many, or not allowed.
+   */
+  uint64_t refused;
+  /**
+   * Subscribers that were disconnected for breaking their protocol.
+   */
+  uint64_t protocol_errors;
+  /**
+   * Subscribers that were disconnected because their queue was full.
+   */
+  uint64_t overflowed;
+} herald_stats;
+
+/**
+ * What has been counted for one subscriber that there is now.
+ */
+typedef struct herald_subscriber_stats {
+  /**
+   * Unique within its server, in the order of arrival, from 1.
+   */
+  uint64_t id;
+  /**
+   * The process at the other end, 0 if it is not known.
+   */
+  uint32_t pid;
+  /**
+   * The user at the other end.
+   */
+  uint32_t uid;
+  /**
+   * Events handed to the kernel whole.
+   */
+  uint64_t delivered;
+  /**
+   * Events dropped on the way to it.
+   */
+  uint64_t dropped;
+  /**
+   * Bytes that wait for it now.
+   */
+  uint64_t queued_bytes;
+} herald_subscriber_stats;
+
+/**
+ * Success.
+ */
+#define HERALD_OK 0
+
+/**
+ * A pointer is NULL that must not be.
+ */
+#define HERALD_ERROR_NULL 1
+
+/**
+ * An argument is out of its range, or text is not UTF-8.
+ */
+#define HERALD_ERROR_INVALID 2
+
+/**
+ * The size in the first field of a struct is wrong.
+ */
+#define HERALD_ERROR_SIZE 3
+
+/**
+ * The system refused something.
+ */
+#define HERALD_ERROR_SYSTEM 4
+
+/**
+ * Another process serves this socket.
+ */
+#define HERALD_ERROR_IN_USE 5
+
+/**
+ * Something that is no socket of ours stands at this path.
+ */
+#define HERALD_ERROR_IN_THE_WAY 6
+
+/**
+ * The path does not fit into a socket address (107 bytes).
+ */
+#define HERALD_ERROR_PATH_TOO_LONG 7
+
+/**
+ * Events come faster than the worker takes them; this one is counted as lost, and subscribers
+ * are told.
+ */
+#define HERALD_ERROR_RING_FULL 8
+
+/**
+ * The event is larger than the ring, or a name is longer than 65535 bytes.
+ */
+#define HERALD_ERROR_TOO_LARGE 9
+
+/**
+ * The hub is closed, or its worker has failed.
+ */
+#define HERALD_ERROR_CLOSED 10
+
+/**
+ * The hub belongs to the parent of this forked process.
+ */
+#define HERALD_ERROR_FORKED 11
+
+/**
+ * A defect of the library; details are on standard error.
+ */
+#define HERALD_ERROR_INTERNAL 12
+
+/**
+ * E_L2TP_SESSION_CREATED (tunnel_id, session_id)
+ */
+#define HERALD_L2TP_SESSION_CREATED 0
+
+/**
+ * E_L2TP_SESSION_DELETED (tunnel_id, session_id)
+ */
+#define HERALD_L2TP_SESSION_DELETED 1
+
+/**
+ * E_L2TP_SESSION_UP (tunnel_id, session_id, peer_tunnel_id, peer_session_id)
+ */
+#define HERALD_L2TP_SESSION_UP 2
+
+/**
+ * E_L2TP_SESSION_DOWN (tunnel_id, session_id)
+ */
+#define HERALD_L2TP_SESSION_DOWN 3
+
+/**
+ * E_L2TP_SESSION_MODIFIED (tunnel_id, session_id)
+ */
+#define HERALD_L2TP_SESSION_MODIFIED 4
+
+/**
+ * E_L2TP_TUNNEL_CREATED (tunnel_id)
+ */
+#define HERALD_L2TP_TUNNEL_CREATED 5
+
+/**
+ * E_L2TP_TUNNEL_DELETED (tunnel_id)
+ */
+#define HERALD_L2TP_TUNNEL_DELETED 6
+
+/**
+ * E_L2TP_TUNNEL_UP (tunnel_id, peer_tunnel_id)
+ */
+#define HERALD_L2TP_TUNNEL_UP 7
+
+/**
+ * E_L2TP_TUNNEL_DOWN (tunnel_id)
+ */
+#define HERALD_L2TP_TUNNEL_DOWN 8
+
+/**
+ * E_L2TP_TUNNEL_MODIFIED (tunnel_id)
+ */
+#define HERALD_L2TP_TUNNEL_MODIFIED 9
+
+/**
+ * No value.
+ */
+#define HERALD_TYPE_NULL 0
+
+/**
+ * value.signed_number
+ */
+#define HERALD_TYPE_INT 1
+
+/**
+ * value.unsigned_number
+ */
+#define HERALD_TYPE_UINT 2
+
+/**
+ * value.floating
+ */
+#define HERALD_TYPE_FLOAT 3
+
+/**
+ * value.boolean
+ */
+#define HERALD_TYPE_BOOL 4
+
+/**
+ * value.bytes, which are text, UTF-8 by convention
+ */
+#define HERALD_TYPE_STRING 5
+
+/**
+ * value.bytes, which are no text
+ */
+#define HERALD_TYPE_BYTES 6
+
+/**
+ * The new event is dropped and counted.
+ */
+#define HERALD_OVERFLOW_DROP_NEWEST 0
+
+/**
+ * The oldest events that wait are dropped and counted.
+ */
+#define HERALD_OVERFLOW_DROP_OLDEST 1
+
+/**
+ * The subscriber is disconnected.
+ */
+#define HERALD_OVERFLOW_DISCONNECT 2
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The binary interface of the library that is loaded; to be compared with HERALD_ABI_VERSION.
+ */
+uint32_t herald_abi_version(void);
+
+/**
+ * The version of the library, such as "0.1.0". The string is static.
+ */
+const char *herald_version(void);
+
+/**
+ * What an error number means, in one line of English; "unknown error" for a number that is none.
+ * The string is static.
+ */
+const char *herald_error_string(herald_error error);
+
+/**
+ * What exactly was wrong in the last call on this thread that failed, naming the argument; empty
+ * if none has. Publishing leaves no detail beyond its error number.
+ *
+ * The string belongs to the library and stays valid until the next failing call on this thread.
+ */
+const char *herald_last_error(void);
+
+/**
+ * Opens a hub and starts its worker thread, which blocks all signals.
+ *
+ * `options` may be NULL. `*hub` is owned by the caller, who gives it back with
+ * herald_hub_close(); on error it is NULL.
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_SIZE, HERALD_ERROR_SYSTEM (no
+ * thread or no descriptors).
+ */
+herald_error herald_hub_open(const struct herald_hub_options *options, struct herald_hub **hub);
+
+/**
+ * Closes a hub: sends what is queued, for at most `flush_ms`, disconnects every subscriber,
+ * removes the sockets and ends the worker thread. Sets `*hub` to NULL, so that closing it again
+ * does nothing.
+ *
+ * No other thread may use the hub any more. In a forked child it frees the child's copy, and
+ * leaves the parent's subscribers and sockets alone.
+ *
+ * Errors: HERALD_ERROR_NULL if `hub` is NULL.
+ */
+herald_error herald_hub_close(struct herald_hub **hub);
+
+/**
+ * Prepares the calling thread for publishing, so that its first publish allocates nothing. Only
+ * a thread whose publishing can be left by siglongjmp() needs it; the others' first publish does
+ * the same.
+ *
+ * Errors: HERALD_ERROR_NULL.
+ */
+herald_error herald_hub_attach_thread(struct herald_hub *hub);
+
+/**
+ * Publishes an event: a name and `count` parameters. Everything is copied before it returns.
+ *
+ * Never blocks; makes no system call while the worker is awake, and at most one otherwise.
+ * Allocates only on a thread's first publish, and for more than 32 parameters. Events of one
+ * thread reach every subscriber in order. It can be left by siglongjmp() at any instruction: the
+ * event is then published or not, and the hub stays whole.
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID (no name, a name that is not UTF-8, an unknown
+ * type), HERALD_ERROR_RING_FULL, HERALD_ERROR_TOO_LARGE, HERALD_ERROR_CLOSED,
+ * HERALD_ERROR_FORKED.
+ */
+herald_error herald_publish(struct herald_hub *hub,
+                            const char *name,
+                            const struct herald_param *params,
+                            size_t count);
+
+/**
+ * Publishes an L2TP event. `kind` is one of HERALD_L2TP_*; identifiers that it has no parameter
+ * for are ignored. Costs and errors are those of herald_publish().
+ */
+herald_error herald_publish_l2tp(struct herald_hub *hub,
+                                 herald_l2tp_kind kind,
+                                 uint16_t tunnel_id,
+                                 uint16_t session_id,
+                                 uint16_t peer_tunnel_id,
+                                 uint16_t peer_session_id);
+
+/**
+ * Serves the event socket of openl2tpd on a hub. The L2TP events go to its clients; other events
+ * it cannot express. It is served until the hub is closed.
+ *
+ * `options` may be NULL, and is copied. A dead socket at the path is replaced; a live one, a
+ * directory, a symbolic link or a file is left alone.
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_SIZE, HERALD_ERROR_SYSTEM,
+ * HERALD_ERROR_IN_USE, HERALD_ERROR_IN_THE_WAY, HERALD_ERROR_PATH_TOO_LONG, HERALD_ERROR_CLOSED,
+ * HERALD_ERROR_FORKED.
+ */
+herald_error herald_hub_serve_event_sock(struct herald_hub *hub,
+                                         const struct herald_event_sock_options *options);
+
+/**
+ * Reads what a hub has counted. `stats->size` must be set.
+ *
+ * Not to be called where siglongjmp() can leave it: it takes a lock.
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_SIZE.
+ */
+herald_error herald_hub_stats(struct herald_hub *hub, struct herald_stats *stats);
+
+/**
+ * Reads what has been counted for each subscriber. Writes up to `capacity` elements to `list`
+ * (which may be NULL if that is 0), each `element_size` bytes apart, and the number of
+ * subscribers that there are to `*count`. `element_size` is sizeof(herald_subscriber_stats).
+ *
+ * Not to be called where siglongjmp() can leave it: it takes a lock.
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_SIZE.
+ */
+herald_error herald_hub_subscribers(struct herald_hub *hub,
+                                    struct herald_subscriber_stats *list,
+                                    size_t element_size,
+                                    size_t capacity,
+                                    size_t *count);
+
+/**
+ * What an error number means, in one line of English; "unknown error" for a number that is none.
+ * The string is static.
+ */
+const char *herald_error_string(herald_error error);
+
+/**
+ * What exactly was wrong in the last call on this thread that failed, naming the argument; empty
+ * if none has. Publishing leaves no detail beyond its error number.
+ *
+ * The string belongs to the library and stays valid until the next failing call on this thread.
+ */
+const char *herald_last_error(void);
+
+/**
+ * Opens a hub and starts its worker thread, which blocks all signals.
+ *
+ * `options` may be NULL. `*hub` is owned by the caller, who gives it back with
+ * herald_hub_close(); on error it is NULL.
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_SIZE, HERALD_ERROR_SYSTEM (no
+ * thread or no descriptors).
+ */
+herald_error herald_hub_open(const struct herald_hub_options *options, struct herald_hub **hub);
+
+/**
+ * Closes a hub: sends what is queued, for at most `flush_ms`, disconnects every subscriber,
+ * removes the sockets and ends the worker thread. Sets `*hub` to NULL, so that closing it again
+ * does nothing.
+ *
+ * No other thread may use the hub any more. In a forked child it frees the child's copy, and
+ * leaves the parent's subscribers and sockets alone.
+ *
+ * Errors: HERALD_ERROR_NULL if `hub` is NULL.
+ */
+herald_error herald_hub_close(struct herald_hub **hub);
+
+/**
+ * Prepares the calling thread for publishing, so that its first publish allocates nothing. Only
+ * a thread whose publishing can be left by siglongjmp() needs it; the others' first publish does
+ * the same.
+ *
+ * Errors: HERALD_ERROR_NULL.
+ */
+herald_error herald_hub_attach_thread(struct herald_hub *hub);
+
+/**
+ * Serves the event socket of openl2tpd on a hub. The L2TP events go to its clients; other events
+ * it cannot express. It is served until the hub is closed.
+ *
+ * `options` may be NULL, and is copied. A dead socket at the path is replaced; a live one, a
+ * directory, a symbolic link or a file is left alone.
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_SIZE, HERALD_ERROR_SYSTEM,
+ * HERALD_ERROR_IN_USE, HERALD_ERROR_IN_THE_WAY, HERALD_ERROR_PATH_TOO_LONG, HERALD_ERROR_CLOSED,
+ * HERALD_ERROR_FORKED.
+ */
+herald_error herald_hub_serve_event_sock(struct herald_hub *hub,
+                                         const struct herald_event_sock_options *options);
+
+/**
+ * Publishes an event: a name and `count` parameters. Everything is copied before it returns.
+ *
+ * Never blocks; makes no system call while the worker is awake, and at most one otherwise.
+ * Allocates only on a thread's first publish, and for more than 32 parameters. Events of one
+ * thread reach every subscriber in order. It can be left by siglongjmp() at any instruction: the
+ * event is then published or not, and the hub stays whole.
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID (no name, a name that is not UTF-8, an unknown
+ * type), HERALD_ERROR_RING_FULL, HERALD_ERROR_TOO_LARGE, HERALD_ERROR_CLOSED,
+ * HERALD_ERROR_FORKED.
+ */
+herald_error herald_publish(struct herald_hub *hub,
+                            const char *name,
+                            const struct herald_param *params,
+                            size_t count);
+
+/**
+ * Publishes an L2TP event. `kind` is one of HERALD_L2TP_*; identifiers that it has no parameter
+ * for are ignored. Costs and errors are those of herald_publish().
+ */
+herald_error herald_publish_l2tp(struct herald_hub *hub,
+                                 herald_l2tp_kind kind,
+                                 uint16_t tunnel_id,
+                                 uint16_t session_id,
+                                 uint16_t peer_tunnel_id,
+                                 uint16_t peer_session_id);
+
+/**
+ * Reads what a hub has counted. `stats->size` must be set.
+ *
+ * Not to be called where siglongjmp() can leave it: it takes a lock.
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_SIZE.
+ */
+herald_error herald_hub_stats(struct herald_hub *hub, struct herald_stats *stats);
+
+/**
+ * Reads what has been counted for each subscriber. Writes up to `capacity` elements to `list`
+ * (which may be NULL if that is 0), each `element_size` bytes apart, and the number of
+ * subscribers that there are to `*count`. `element_size` is sizeof(herald_subscriber_stats).
+ *
+ * Not to be called where siglongjmp() can leave it: it takes a lock.
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_SIZE.
+ */
+herald_error herald_hub_subscribers(struct herald_hub *hub,
+                                    struct herald_subscriber_stats *list,
+                                    size_t element_size,
+                                    size_t capacity,
+                                    size_t *count);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* HERALD_H */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A parameter whose value is a signed number. The name is not copied. */
+static inline herald_param herald_param_int(const char *name, int64_t value)
+{
+    herald_param param;
+    memset(&param, 0, sizeof param);
+    param.name = name;
+    param.type = HERALD_TYPE_INT;
+    param.value.signed_number = value;
+    return param;
+}
+
+/* A parameter whose value is an unsigned number. The name is not copied. */
+static inline herald_param herald_param_uint(const char *name, uint64_t value)
+{
+    herald_param param;
+    memset(&param, 0, sizeof param);
+    param.name = name;
+    param.type = HERALD_TYPE_UINT;
+    param.value.unsigned_number = value;
+    return param;
+}
+
+/* A parameter whose value is a floating-point number. The name is not copied. */
+static inline herald_param herald_param_float(const char *name, double value)
+{
+    herald_param param;
+    memset(&param, 0, sizeof param);
+    param.name = name;
+    param.type = HERALD_TYPE_FLOAT;
+    param.value.floating = value;
+    return param;
+}
+
+/* A parameter whose value is true or false. The name is not copied. */
+static inline herald_param herald_param_bool(const char *name, bool value)
+{
+    herald_param param;
+    memset(&param, 0, sizeof param);
+    param.name = name;
+    param.type = HERALD_TYPE_BOOL;
+    param.value.boolean = value;
+    return param;
+}
+
+/* A parameter whose value is a C string. Neither name nor value is copied; NULL is no value. */
+static inline herald_param herald_param_string(const char *name, const char *value)
+{
+    herald_param param;
+    memset(&param, 0, sizeof param);
+    param.name = name;
+    param.type = value ? HERALD_TYPE_STRING : HERALD_TYPE_NULL;
+    param.value.bytes.data = value;
+    param.value.bytes.length = value ? strlen(value) : 0;
+    return param;
+}
+
+/* A parameter whose value is bytes. Neither name nor value is copied. */
+static inline herald_param herald_param_bytes(const char *name, const void *data, size_t length)
+{
+    herald_param param;
+    memset(&param, 0, sizeof param);
+    param.name = name;
+    param.type = HERALD_TYPE_BYTES;
+    param.value.bytes.data = data;
+    param.value.bytes.length = length;
+    return param;
+}
+
+#ifdef __cplusplus
+}
+#endif

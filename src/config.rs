@@ -1,0 +1,295 @@
+//! `herald.toml`: what an operator can set. The man page `herald.toml(5)` describes it.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::hub::Overflow;
+use crate::transport::event_sock::EventSock;
+use crate::transport::stream::StreamOptions;
+
+/// What the file says, with the defaults where it says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The section `[event_sock]`.
+    pub event_sock: StreamOptions,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config { event_sock: EventSock::default_options() }
+    }
+}
+
+/// What is wrong with a file.
+#[derive(Debug)]
+pub struct ConfigError {
+    file: PathBuf,
+    place: Option<(usize, String)>,
+    message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some((line, key)) = &self.place {
+            write!(f, ", line {line}")?;
+            if !key.is_empty() {
+                write!(f, ", key {key}")?;
+            }
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// The environment variable that names the file.
+    pub const VARIABLE: &'static str = "HERALD_CONFIG";
+    /// The file that is read if the variable is not set and the file exists.
+    pub const DEFAULT_FILE: &'static str = "/etc/herald/herald.toml";
+
+    /// Reads the file that the environment or the system offers; the defaults if there is none.
+    pub fn load() -> Result<Self, ConfigError> {
+        match std::env::var_os(Self::VARIABLE) {
+            Some(file) => Self::read(Path::new(&file)),
+            None if Path::new(Self::DEFAULT_FILE).exists() => Self::read(Path::new(Self::DEFAULT_FILE)),
+            None => Ok(Config::default()),
+        }
+    }
+
+    /// Reads a file.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file).map_err(|error| ConfigError {
+            file: file.to_path_buf(),
+            place: None,
+            message: format!("cannot read it: {error}"),
+        })?;
+        Self::parse(&text).map_err(|(span, message)| ConfigError {
+            file: file.to_path_buf(),
+            place: span.map(|span| place(&text, span)),
+            message,
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, (Option<Range<usize>>, String)> {
+        let file: File = toml::from_str(text)
+            .map_err(|error| (error.span(), error.message().trim_end().replace('\n', " ")))?;
+        let mut config = Config::default();
+        file.event_sock
+            .apply(&mut config.event_sock)
+            .map_err(|(span, message)| (Some(span), message))?;
+        Ok(config)
+    }
+}
+
+/// The line that a span is on, from 1, and the key there.
+fn place(text: &str, span: Range<usize>) -> (usize, String) {
+    let start = span.start.min(text.len());
+    let before = &text.as_bytes()[..start];
+    let line = before.iter().filter(|&&byte| byte == b'\n').count();
+    let key = text.lines().nth(line).unwrap_or_default().split('=').next().unwrap_or_default();
+    (line + 1, key.trim().to_owned())
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    event_sock: EventSockSection,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct EventSockSection {
+    path: Option<Spanned<PathBuf>>,
+    max_clients: Option<Spanned<usize>>,
+    mode: Option<Spanned<String>>,
+    owner: Option<Spanned<Id>>,
+    group: Option<Spanned<Id>>,
+    allow_uids: Vec<Spanned<Id>>,
+    allow_gids: Vec<Spanned<Id>>,
+    queue_bytes: Option<Spanned<usize>>,
+    overflow: Option<Spanned<String>>,
+}
+
+/// A user or a group: its number or its name.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a name or a number from 0 to 4294967294")]
+enum Id {
+    Number(u32),
+    Name(String),
+}
+
+type Invalid = (Range<usize>, String);
+
+impl EventSockSection {
+    fn apply(self, options: &mut StreamOptions) -> Result<(), Invalid> {
+        if let Some(path) = self.path {
+            if !path.get_ref().is_absolute() {
+                return Err((path.span(), "the path must be absolute: it begins with /".into()));
+            }
+            options.listen.path = path.into_inner();
+        }
+        if let Some(most) = self.max_clients {
+            options.max_clients = within(most, 1, StreamOptions::MAX_CLIENTS)?;
+        }
+        if let Some(mode) = self.mode {
+            options.listen.mode = u32::from_str_radix(mode.get_ref(), 8)
+                .ok()
+                .filter(|&bits| bits <= 0o777)
+                .ok_or_else(|| (mode.span(), "a mode is an octal number up to \"0777\"".into()))?;
+        }
+        if let Some(owner) = self.owner {
+            options.listen.owner = Some(user(owner)?);
+        }
+        if let Some(owner) = self.group {
+            options.listen.group = Some(group(owner)?);
+        }
+        options.listen.allow.uids = self.allow_uids.into_iter().map(user).collect::<Result<_, _>>()?;
+        options.listen.allow.gids = self.allow_gids.into_iter().map(group).collect::<Result<_, _>>()?;
+        if let Some(bytes) = self.queue_bytes {
+            options.queue_bytes = within(bytes, StreamOptions::MIN_QUEUE, StreamOptions::MAX_QUEUE)?;
+        }
+        if let Some(policy) = self.overflow {
+            options.overflow = match policy.get_ref().as_str() {
+                "drop-newest" => Overflow::DropNewest,
+                "drop-oldest" => Overflow::DropOldest,
+                "disconnect" => Overflow::Disconnect,
+                other => {
+                    let message =
+                        format!("\"{other}\" is no policy: drop-newest, drop-oldest or disconnect");
+                    return Err((policy.span(), message));
+                }
+            };
+        }
+        Ok(())
+    }
+}
+
+fn within(number: Spanned<usize>, least: usize, most: usize) -> Result<usize, Invalid> {
+    if (least..=most).contains(number.get_ref()) {
+        Ok(number.into_inner())
+    } else {
+        Err((number.span(), format!("{} is not between {least} and {most}", number.get_ref())))
+    }
+}
+
+fn user(id: Spanned<Id>) -> Result<u32, Invalid> {
+    resolve(id, parse_user)
+}
+
+fn group(id: Spanned<Id>) -> Result<u32, Invalid> {
+    resolve(id, parse_group)
+}
+
+fn resolve(id: Spanned<Id>, parse: fn(&str) -> Result<u32, String>) -> Result<u32, Invalid> {
+    let text = match id.get_ref() {
+        Id::Number(number) => &number.to_string(),
+        Id::Name(name) => name,
+    };
+    parse(text).map_err(|message| (id.span(), message))
+}
+
+/// The id of a user, given by name or number; else what is wrong with it.
+pub fn parse_user(text: &str) -> Result<u32, String> {
+    parse_id(text, "user", |name| Ok(nix::unistd::User::from_name(name)?.map(|user| user.uid.as_raw())))
+}
+
+/// The id of a group, given by name or number; else what is wrong with it.
+pub fn parse_group(text: &str) -> Result<u32, String> {
+    parse_id(text, "group", |name| {
+        Ok(nix::unistd::Group::from_name(name)?.map(|group| group.gid.as_raw()))
+    })
+}
+
+fn parse_id(
+    text: &str,
+    what: &str,
+    look_up: impl FnOnce(&str) -> nix::Result<Option<u32>>,
+) -> Result<u32, String> {
+    match text.parse() {
+        // The highest number means "no change" to chown(2).
+        Ok(u32::MAX) => return Err(format!("{text} is no {what} id")),
+        Ok(number) => return Ok(number),
+        Err(_) => {}
+    }
+    match look_up(text) {
+        Ok(Some(number)) => Ok(number),
+        Ok(None) => Err(format!("there is no {what} \"{text}\" on this system")),
+        Err(error) => Err(format!("cannot look up the {what} \"{text}\": {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn complaint(text: &str) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let error = Config::read(file.path()).unwrap_err().to_string();
+        error.strip_prefix(&file.path().display().to_string()).unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_whole_file_is_understood() {
+        let config = Config::parse(
+            "[event_sock]\npath = \"/run/x.evt\"\nmax_clients = 7\nmode = \"0600\"\nowner = \"root\"\n\
+             group = 0\nallow_uids = [0, \"root\"]\nallow_gids = [\"root\"]\nqueue_bytes = 8192\n\
+             overflow = \"drop-oldest\"\n",
+        )
+        .unwrap()
+        .event_sock;
+        assert_eq!(config.listen.path, Path::new("/run/x.evt"));
+        assert_eq!((config.max_clients, config.queue_bytes), (7, 8192));
+        assert_eq!(
+            (config.listen.mode, config.listen.owner, config.listen.group),
+            (0o600, Some(0), Some(0))
+        );
+        assert_eq!((config.listen.allow.uids, config.listen.allow.gids), (vec![0, 0], vec![0]));
+        assert_eq!(config.overflow, Overflow::DropOldest);
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        assert_eq!(Config::parse("").unwrap(), Config::default());
+        assert_eq!(Config::parse("[event_sock]").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_line_and_key() {
+        for (text, expected) in [
+            ("[event_sock]\nmode = \"9\"", ", line 2, key mode: a mode is an octal number"),
+            (
+                "[event_sock]\n\nmax_clients = 0",
+                ", line 3, key max_clients: 0 is not between 1 and 4096",
+            ),
+            ("[event_sock]\nmax_clients = \"x\"", ", line 2, key max_clients: invalid type: string"),
+            ("[event_sock]\nmax_client = 5", ", line 2, key max_client: unknown field `max_client`"),
+            ("[event_sock]\noverflow = \"drop\"", ", line 2, key overflow: \"drop\" is no policy"),
+            ("[event_sock]\nqueue_bytes = 1", ", line 2, key queue_bytes: 1 is not between 4096"),
+            (
+                "[event_sock]\nowner = \"no-such-user\"",
+                ", line 2, key owner: there is no user \"no-such-user\"",
+            ),
+            ("[event_sock]\nallow_uids = [-1]", ", line 2, key allow_uids: "),
+            ("[event_sock]\npath = \"x.evt\"", ", line 2, key path: the path must be absolute"),
+            ("[event_sock", ", line 1, key [event_sock: "),
+        ] {
+            let complaint = complaint(text);
+            assert!(complaint.starts_with(expected), "{text}: {complaint}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_makes_it_panic(text in "(\\[event_sock\\]\n)?(.{0,30}\n){0,5}") {
+            let _ = Config::parse(&text).map_err(|(span, _)| span.map(|span| place(&text, span)));
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Serving subscribers.
+
+use std::ffi::c_char;
+use std::path::PathBuf;
+
+use super::error::{Failure, answer};
+use super::{HERALD_ERROR_INTERNAL, borrow, herald_error, herald_hub, sized, slice, text};
+use crate::config::{parse_group, parse_user};
+use crate::hub::Overflow;
+use crate::transport::event_sock::EventSock;
+use crate::transport::stream::StreamOptions;
+
+/// What happens when a subscriber's queue is full: one of HERALD_OVERFLOW_*.
+pub type herald_overflow = u32;
+
+/// The new event is dropped and counted.
+pub const HERALD_OVERFLOW_DROP_NEWEST: herald_overflow = 0;
+/// The oldest events that wait are dropped and counted.
+pub const HERALD_OVERFLOW_DROP_OLDEST: herald_overflow = 1;
+/// The subscriber is disconnected.
+pub const HERALD_OVERFLOW_DISCONNECT: herald_overflow = 2;
+
+/// How an event socket is served. A field that is 0 or NULL has its default.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct herald_event_sock_options {
+    /// sizeof(herald_event_sock_options).
+    pub size: usize,
+    /// Where to listen; at most 107 bytes. "/tmp/openl2tpd.evt" by default.
+    pub path: *const c_char,
+    /// Permission bits of the socket; 0660 by default.
+    pub mode: u32,
+    /// Clients at once, up to 4096; 5 by default. One more is accepted and closed at once.
+    pub max_clients: u32,
+    /// Owner of the socket, a name or a number; NULL leaves it as it is.
+    pub owner: *const c_char,
+    /// Group of the socket, a name or a number; NULL leaves it as it is.
+    pub group: *const c_char,
+    /// User ids that may connect. With both lists empty, everybody whom the mode lets in.
+    pub allow_uids: *const u32,
+    /// How many there are.
+    pub allow_uids_count: usize,
+    /// Primary group ids that may connect.
+    pub allow_gids: *const u32,
+    /// How many there are.
+    pub allow_gids_count: usize,
+    /// Bytes that may wait for one client, 4096 to 1073741824; 262144 by default.
+    pub queue_bytes: usize,
+    /// What happens when that many wait.
+    pub overflow: herald_overflow,
+}
+
+/// Serves the event socket of openl2tpd on a hub. The L2TP events go to its clients; other events
+/// it cannot express. It is served until the hub is closed.
+///
+/// `options` may be NULL, and is copied. A dead socket at the path is replaced; a live one, a
+/// directory, a symbolic link or a file is left alone.
+///
+/// Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_SIZE, HERALD_ERROR_SYSTEM,
+/// HERALD_ERROR_IN_USE, HERALD_ERROR_IN_THE_WAY, HERALD_ERROR_PATH_TOO_LONG, HERALD_ERROR_CLOSED,
+/// HERALD_ERROR_FORKED.
+///
+/// # Safety
+///
+/// `hub` is NULL or open; the other pointers are NULL or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn herald_hub_serve_event_sock(
+    hub: *mut herald_hub,
+    options: *const herald_event_sock_options,
+) -> herald_error {
+    boundary!(HERALD_ERROR_INTERNAL, {
+        // SAFETY: as the caller promised.
+        answer(unsafe { serve(hub, options) })
+    })
+}
+
+/// # Safety
+///
+/// As for [`herald_hub_serve_event_sock`].
+unsafe fn serve(hub: *mut herald_hub, options: *const herald_event_sock_options) -> Result<(), Failure> {
+    // SAFETY: null or open, as the caller promised.
+    let herald_hub(hub, log) = unsafe { borrow(hub) }?;
+    // SAFETY: the caller's options begin with their size; zero is valid for every field.
+    let chosen = match unsafe { sized(options, "options") }? {
+        // SAFETY: its pointers are valid, as the caller promised.
+        Some(options) => unsafe { read(&options) }?,
+        None => EventSock::default_options(),
+    };
+    hub.add(Box::new(EventSock::listen(chosen, log.clone())?))?;
+    Ok(())
+}
+
+/// # Safety
+///
+/// The pointers in the options are null or valid.
+unsafe fn read(options: &herald_event_sock_options) -> Result<StreamOptions, Failure> {
+    let mut chosen = EventSock::default_options();
+    if !options.path.is_null() {
+        // SAFETY: a C string, as the caller promised.
+        chosen.listen.path = PathBuf::from(unsafe { text(options.path, "options.path") }?);
+    }
+    match options.mode {
+        0 => {}
+        bits if bits <= 0o777 => chosen.listen.mode = bits,
+        bits => {
+            return Err(Failure::invalid(format!("options.mode is 0{bits:o}, and must be up to 0777")));
+        }
+    }
+    match options.max_clients as usize {
+        0 => {}
+        most if most <= StreamOptions::MAX_CLIENTS => chosen.max_clients = most,
+        most => {
+            let limit = StreamOptions::MAX_CLIENTS;
+            return Err(Failure::invalid(format!(
+                "options.max_clients is {most}, and must be up to {limit}"
+            )));
+        }
+    }
+    if !options.owner.is_null() {
+        // SAFETY: a C string, as the caller promised.
+        let owner = unsafe { text(options.owner, "options.owner") }?;
+        chosen.listen.owner = Some(parse_user(owner).map_err(Failure::invalid)?);
+    }
+    if !options.group.is_null() {
+        // SAFETY: a C string, as the caller promised.
+        let group = unsafe { text(options.group, "options.group") }?;
+        chosen.listen.group = Some(parse_group(group).map_err(Failure::invalid)?);
+    }
+    // SAFETY: null or that many values, as the caller promised.
+    chosen.listen.allow.uids =
+        unsafe { slice(options.allow_uids, options.allow_uids_count, "options.allow_uids") }?.to_vec();
+    // SAFETY: null or that many values, as the caller promised.
+    chosen.listen.allow.gids =
+        unsafe { slice(options.allow_gids, options.allow_gids_count, "options.allow_gids") }?.to_vec();
+    match options.queue_bytes {
+        0 => {}
+        bytes @ StreamOptions::MIN_QUEUE..=StreamOptions::MAX_QUEUE => chosen.queue_bytes = bytes,
+        bytes => {
+            let (least, most) = (StreamOptions::MIN_QUEUE, StreamOptions::MAX_QUEUE);
+            return Err(Failure::invalid(format!(
+                "options.queue_bytes is {bytes}, and must be from {least} to {most}"
+            )));
+        }
+    }
+    chosen.overflow = match options.overflow {
+        HERALD_OVERFLOW_DROP_NEWEST => Overflow::DropNewest,
+        HERALD_OVERFLOW_DROP_OLDEST => Overflow::DropOldest,
+        HERALD_OVERFLOW_DISCONNECT => Overflow::Disconnect,
+        other => {
+            return Err(Failure::invalid(format!("options.overflow is {other}, which is no policy")));
+        }
+    };
+    Ok(chosen)
+}

@@ -1,0 +1,168 @@
+//! Statistics.
+
+use super::error::{Failure, answer};
+use super::{HERALD_ERROR_INTERNAL, HERALD_ERROR_SIZE, borrow, herald_error, herald_hub};
+
+/// What a hub has counted since it was opened.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct herald_stats {
+    /// sizeof(herald_stats), to be set by the caller.
+    pub size: usize,
+    /// Events that were published.
+    pub published: u64,
+    /// Events that found the ring of their thread full; no subscriber got them.
+    pub ring_full: u64,
+    /// Events handed to the kernel whole, summed over all subscribers.
+    pub delivered: u64,
+    /// Events that a subscriber asked for and did not get, summed over all subscribers.
+    pub dropped: u64,
+    /// Subscribers that there are now.
+    pub subscribers: u64,
+    /// Subscribers that were turned away: too many, or not allowed.
+    pub refused: u64,
+    /// Subscribers that were disconnected for breaking their protocol.
+    pub protocol_errors: u64,
+    /// Subscribers that were disconnected because their queue was full.
+    pub overflowed: u64,
+}
+
+/// What has been counted for one subscriber that there is now.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct herald_subscriber_stats {
+    /// Unique within its server, in the order of arrival, from 1.
+    pub id: u64,
+    /// The process at the other end, 0 if it is not known.
+    pub pid: u32,
+    /// The user at the other end.
+    pub uid: u32,
+    /// Events handed to the kernel whole.
+    pub delivered: u64,
+    /// Events dropped on the way to it.
+    pub dropped: u64,
+    /// Bytes that wait for it now.
+    pub queued_bytes: u64,
+}
+
+/// Reads what a hub has counted. `stats->size` must be set.
+///
+/// Not to be called where siglongjmp() can leave it: it takes a lock.
+///
+/// Errors: HERALD_ERROR_NULL, HERALD_ERROR_SIZE.
+///
+/// # Safety
+///
+/// `hub` is NULL or open; `stats` is NULL or points to as many bytes as its size says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn herald_hub_stats(
+    hub: *mut herald_hub,
+    stats: *mut herald_stats,
+) -> herald_error {
+    boundary!(HERALD_ERROR_INTERNAL, {
+        // SAFETY: as the caller promised.
+        answer(unsafe { read(hub, stats) })
+    })
+}
+
+/// # Safety
+///
+/// As for [`herald_hub_stats`].
+unsafe fn read(hub: *mut herald_hub, stats: *mut herald_stats) -> Result<(), Failure> {
+    // SAFETY: as the caller promised.
+    let hub = unsafe { borrow(hub) }?;
+    if stats.is_null() {
+        return Err(Failure::null("stats"));
+    }
+    // SAFETY: the struct begins with its size.
+    let size = unsafe { stats.cast::<usize>().read() };
+    if size < size_of::<usize>() {
+        let detail = format!("stats: its first field is {size}, and must be the size of the struct");
+        return Err(Failure::new(HERALD_ERROR_SIZE, detail));
+    }
+    let counted = hub.0.stats();
+    let all = herald_stats {
+        size,
+        published: counted.published,
+        ring_full: counted.ring_full,
+        delivered: counted.delivered,
+        dropped: counted.dropped,
+        subscribers: counted.subscribers,
+        refused: counted.refused,
+        protocol_errors: counted.protocol_errors,
+        overflowed: counted.overflowed,
+    };
+    let ours = size_of::<herald_stats>().min(size);
+    // SAFETY: `size` bytes can be written, and ours are no more than that.
+    unsafe { std::ptr::copy_nonoverlapping((&raw const all).cast::<u8>(), stats.cast::<u8>(), ours) };
+    Ok(())
+}
+
+/// Reads what has been counted for each subscriber. Writes up to `capacity` elements to `list`
+/// (which may be NULL if that is 0), each `element_size` bytes apart, and the number of
+/// subscribers that there are to `*count`. `element_size` is sizeof(herald_subscriber_stats).
+///
+/// Not to be called where siglongjmp() can leave it: it takes a lock.
+///
+/// Errors: HERALD_ERROR_NULL, HERALD_ERROR_SIZE.
+///
+/// # Safety
+///
+/// `hub` is NULL or open; `list` is NULL or `capacity` elements; `count` is NULL or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn herald_hub_subscribers(
+    hub: *mut herald_hub,
+    list: *mut herald_subscriber_stats,
+    element_size: usize,
+    capacity: usize,
+    count: *mut usize,
+) -> herald_error {
+    boundary!(HERALD_ERROR_INTERNAL, {
+        // SAFETY: as the caller promised.
+        answer(unsafe { read_subscribers(hub, list, element_size, capacity, count) })
+    })
+}
+
+/// # Safety
+///
+/// As for [`herald_hub_subscribers`].
+unsafe fn read_subscribers(
+    hub: *mut herald_hub,
+    list: *mut herald_subscriber_stats,
+    element_size: usize,
+    capacity: usize,
+    count: *mut usize,
+) -> Result<(), Failure> {
+    // SAFETY: as the caller promised.
+    let hub = unsafe { borrow(hub) }?;
+    if count.is_null() {
+        return Err(Failure::null("count"));
+    }
+    if list.is_null() && capacity > 0 {
+        return Err(Failure::null("list"));
+    }
+    if element_size == 0 {
+        let detail = "element_size is 0, and must be the size of herald_subscriber_stats".into();
+        return Err(Failure::new(HERALD_ERROR_SIZE, detail));
+    }
+    let subscribers = hub.0.subscribers();
+    for (index, subscriber) in subscribers.iter().take(capacity).enumerate() {
+        let all = herald_subscriber_stats {
+            id: subscriber.id,
+            pid: subscriber.pid,
+            uid: subscriber.uid,
+            delivered: subscriber.delivered.get(),
+            dropped: subscriber.dropped.get(),
+            queued_bytes: subscriber.queued_bytes.get(),
+        };
+        let ours = size_of::<herald_subscriber_stats>().min(element_size);
+        // SAFETY: the list has `capacity` elements of `element_size` bytes; index is below it.
+        unsafe {
+            let to = list.cast::<u8>().add(index * element_size);
+            std::ptr::copy_nonoverlapping((&raw const all).cast::<u8>(), to, ours);
+        }
+    }
+    // SAFETY: not null, and valid as the caller promised.
+    unsafe { count.write(subscribers.len()) };
+    Ok(())
+}

@@ -1,0 +1,328 @@
+//! The bounded path from publishers to subscriber queues.
+//!
+//! Each publishing thread owns a [lane](lane): a ring that only it writes and only the worker
+//! reads. A publish is one look at the thread's lane, a copy of the event into it, and a check
+//! whether the worker sleeps. Nothing on that path locks, allocates (but for a thread's first
+//! publish) or depends on the subscribers, and it can be abandoned at any instruction.
+//!
+//! The [worker](worker) drains the lanes, hands each event to the [transports](Transport), which
+//! encode it once and append it to the [queue](Queue) of each subscriber that wants it, and then
+//! lets them write what is queued, many events at a time.
+
+mod fork;
+mod lane;
+mod poll;
+mod queue;
+mod stats;
+mod sync;
+mod wake;
+mod worker;
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{JoinHandle, ThreadId};
+use std::time::{Duration, Instant};
+
+use thread_local::ThreadLocal;
+
+pub use fork::in_child;
+pub(crate) use fork::{closing, opened};
+pub use poll::{Interest, Poll, Readiness};
+pub use queue::{LostRecord, Overflow, Pushed, Queue};
+pub use stats::{Counter, HubStats, SubscriberStats, TransportStats};
+
+use crate::event::Event;
+use crate::log::Log;
+use lane::{Lane, Refused};
+use wake::{Bell, Epoch};
+
+/// Sockets that the worker serves. All calls come from the worker thread, but for
+/// [`Transport::stats`], which comes before it is handed over.
+pub trait Transport: Send {
+    /// What the transport counts.
+    fn stats(&self) -> Arc<TransportStats>;
+    /// Enters the transport's descriptors into the worker's set.
+    fn start(&mut self, poll: &Poll) -> io::Result<()>;
+    /// Queues an event for every subscriber that wants it.
+    fn event(&mut self, event: &Event<'_>);
+    /// Tells every subscriber that `count` events were dropped here, before they got this far.
+    fn lost(&mut self, count: u64);
+    /// Writes what is queued, as far as the sockets take it.
+    fn flush(&mut self, poll: &Poll);
+    /// Something happened on the descriptor that was added with this key.
+    fn ready(&mut self, poll: &Poll, key: u64, readiness: Readiness);
+    /// When the transport wants [`Transport::timeout`] to be called, if ever.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+    /// The deadline has come.
+    fn timeout(&mut self, _poll: &Poll) {}
+    /// Whether anything waits that a flush could still send.
+    fn has_pending(&self) -> bool;
+    /// Closes every descriptor.
+    fn close(&mut self, poll: &Poll);
+}
+
+/// How a hub works.
+#[derive(Debug, Clone)]
+pub struct HubOptions {
+    /// Bytes of ring for each thread that publishes; rounded up to a power of two.
+    pub ring_bytes: usize,
+    /// How long closing may take to send what is queued.
+    pub flush: Duration,
+    /// How long the worker looks for more events before it sleeps.
+    pub spin: Duration,
+}
+
+impl Default for HubOptions {
+    fn default() -> Self {
+        HubOptions {
+            ring_bytes: 1 << 20,
+            flush: Duration::from_millis(200),
+            spin: Duration::from_micros(20),
+        }
+    }
+}
+
+/// Why an event was not published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublishError {
+    /// The thread's ring is full: events come faster than the worker takes them. The event is
+    /// counted, and subscribers are told.
+    RingFull,
+    /// The event is larger than the ring, or a name is longer than [`Event::MAX_NAME`].
+    TooLarge,
+    /// The hub has been closed.
+    Closed,
+    /// The hub belongs to the parent of this forked process.
+    Forked,
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PublishError::RingFull => {
+                "the ring is full; publish more slowly or give the hub a larger ring"
+            }
+            PublishError::TooLarge => "the event is too large; give the hub a larger ring",
+            PublishError::Closed => "the hub is closed",
+            PublishError::Forked => {
+                "the hub belongs to the parent process; a forked child needs its own"
+            }
+        })
+    }
+}
+
+impl std::error::Error for PublishError {}
+
+/// What publishers and the worker share.
+struct Shared {
+    lanes: ThreadLocal<Lane>,
+    epoch: Epoch,
+    bell: Bell,
+    closed: AtomicBool,
+    /// Set when there is something in the command channel.
+    summoned: AtomicBool,
+    forks: u32,
+    options: HubOptions,
+}
+
+impl Shared {
+    fn summon(&self) {
+        self.summoned.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+}
+
+enum Command {
+    Add(Box<dyn Transport>, mpsc::Sender<io::Result<()>>),
+    Close,
+}
+
+/// A running hub. Dropping it closes it.
+///
+/// All methods can be called from any thread. In a forked child every method but `drop` answers
+/// that the hub is not its own.
+pub struct Hub {
+    /// None once a forked child has let go of it.
+    shared: Option<Arc<Shared>>,
+    commands: mpsc::Sender<Command>,
+    worker: Mutex<Option<Worker>>,
+    worker_id: ThreadId,
+    transports: Mutex<Vec<Arc<TransportStats>>>,
+    log: Log,
+}
+
+struct Worker {
+    thread: JoinHandle<()>,
+    /// Hangs up when the worker has ended.
+    done: mpsc::Receiver<()>,
+}
+
+impl Hub {
+    /// How much longer than the flush closing waits for a worker that is held up by the host's
+    /// own log, say, before it goes on without it.
+    const GRACE: Duration = Duration::from_secs(1);
+
+    /// Starts a hub and its worker thread.
+    pub fn start(options: HubOptions, log: Log) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            lanes: ThreadLocal::new(),
+            epoch: Epoch::new(),
+            bell: Bell::new()?,
+            closed: AtomicBool::new(false),
+            summoned: AtomicBool::new(false),
+            forks: fork::generation(),
+            options,
+        });
+        let (commands, inbox) = mpsc::channel();
+        let (done_sender, done) = mpsc::channel();
+        let thread = worker::spawn(shared.clone(), inbox, done_sender, log.clone())?;
+        let worker_id = thread.thread().id();
+        Ok(Hub {
+            shared: Some(shared),
+            commands,
+            worker: Mutex::new(Some(Worker { thread, done })),
+            worker_id,
+            transports: Mutex::new(Vec::new()),
+            log,
+        })
+    }
+
+    /// Prepares this thread for publishing, so that its first publish allocates nothing.
+    pub fn attach_thread(&self) {
+        if let Ok(shared) = self.own() {
+            shared.lane();
+        }
+    }
+
+    /// Hands an event to the worker. Never blocks. Events of one thread stay in order.
+    pub fn publish(&self, event: &Event<'_>) -> Result<(), PublishError> {
+        let shared = self.own()?;
+        let lane = shared.lane();
+        let pushed = lane.push(event);
+        // Also after a refusal: the publish that filled the ring may have been abandoned before
+        // it woke the worker.
+        shared.epoch.after_push(lane, || shared.bell.ring());
+        pushed.map_err(|refused| match refused {
+            Refused::Full => PublishError::RingFull,
+            Refused::TooLarge => PublishError::TooLarge,
+        })
+    }
+
+    /// Hands a transport to the worker and waits until it is served.
+    pub fn add(&self, transport: Box<dyn Transport>) -> io::Result<()> {
+        let shared = self.own().map_err(io::Error::other)?;
+        let stats = transport.stats();
+        let (sender, answer) = mpsc::channel();
+        let gone = || io::Error::other("the hub's worker has ended");
+        self.commands.send(Command::Add(transport, sender)).map_err(|_| gone())?;
+        shared.summon();
+        answer.recv().map_err(|_| gone())??;
+        lock(&self.transports).push(stats);
+        Ok(())
+    }
+
+    /// The sum of what has been counted.
+    pub fn stats(&self) -> HubStats {
+        let mut stats = HubStats::default();
+        if let Ok(shared) = self.own() {
+            for lane in shared.lanes.iter() {
+                stats.published += lane.published();
+                stats.ring_full += lane.lost();
+            }
+        }
+        for transport in lock(&self.transports).iter() {
+            stats.add(transport);
+        }
+        stats
+    }
+
+    /// What has been counted for each subscriber that there is now.
+    pub fn subscribers(&self) -> Vec<Arc<SubscriberStats>> {
+        lock(&self.transports).iter().flat_map(|transport| transport.subscribers()).collect()
+    }
+
+    /// Closes the hub: sends what is queued, for at most [`HubOptions::flush`], and ends the
+    /// worker. Publishing answers [`PublishError::Closed`] from now on. Closing twice is harmless.
+    ///
+    /// From the worker's own thread (a host whose abort handler cleans up) it only says that the
+    /// worker shall end.
+    pub fn close(&self) {
+        let Some(shared) = &self.shared else { return };
+        if shared.forks != fork::generation() {
+            return;
+        }
+        shared.closed.store(true, Ordering::Release);
+        let _ = self.commands.send(Command::Close);
+        shared.summon();
+        if self.is_served_by_this_thread() {
+            return;
+        }
+        let Some(worker) = lock(&self.worker).take() else { return };
+        match worker.done.recv_timeout(shared.options.flush + Self::GRACE) {
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                crate::log::log!(
+                    self.log,
+                    Warning,
+                    "herald: the worker thread did not end in time and is left behind"
+                );
+            }
+            // A panic of the worker has been caught and logged by itself.
+            Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => {
+                let _ = worker.thread.join();
+            }
+        }
+    }
+
+    /// Whether this is the worker's own thread.
+    pub fn is_served_by_this_thread(&self) -> bool {
+        std::thread::current().id() == self.worker_id
+    }
+
+    fn own(&self) -> Result<&Shared, PublishError> {
+        let Some(shared) = &self.shared else { return Err(PublishError::Forked) };
+        if shared.forks != fork::generation() {
+            Err(PublishError::Forked)
+        } else if shared.closed.load(Ordering::Relaxed) {
+            Err(PublishError::Closed)
+        } else {
+            Ok(shared)
+        }
+    }
+}
+
+impl Shared {
+    fn lane(&self) -> &Lane {
+        self.lanes.get_or(|| Lane::new(self.options.ring_bytes))
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.close();
+        let Some(shared) = self.shared.take() else { return };
+        if shared.forks != fork::generation() {
+            // The child's copies of the descriptors were closed when it was born; their numbers
+            // may be somebody else's by now.
+            std::mem::forget(shared);
+            if let Some(worker) = lock(&self.worker).take() {
+                std::mem::forget(worker);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// Locks a list that no panic can leave half-changed.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,207 @@
+//! The thread that does all I/O.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, SigmaskHow};
+
+use super::lane::Popped;
+use super::{Command, Interest, Poll, Readiness, Shared, Transport};
+use crate::event::Event;
+use crate::log::{Log, log};
+
+/// The number of the bell among the transports.
+const BELL: u16 = u16::MAX;
+
+/// How many events are taken from a lane before the subscribers' sockets get their turn: enough
+/// for writes of tens of kilobytes, few enough that a client is accepted during any flood.
+const BATCH: usize = 1024;
+
+/// Starts the worker. It blocks every signal: they are the host's.
+pub(super) fn spawn(
+    shared: Arc<Shared>,
+    inbox: mpsc::Receiver<Command>,
+    done: mpsc::Sender<()>,
+    log: Log,
+) -> io::Result<JoinHandle<()>> {
+    let mut poll = Poll::new()?;
+    poll.of(BELL).add(shared.bell.fd(), 0, Interest::READ)?;
+    super::opened(shared.bell.far_end());
+    // A thread inherits the mask of its creator, so that there is no moment in which a signal
+    // could be delivered to it.
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let thread = Builder::new().name("herald".into()).spawn(move || {
+        let _done = done;
+        let mut worker =
+            Worker { shared, inbox, poll, log, transports: Vec::new(), buffer: Vec::new(), found: Vec::new() };
+        match catch_unwind(AssertUnwindSafe(|| worker.run())) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                log!(worker.log, Error, "herald: the worker cannot wait on its sockets ({error}): no more events are delivered");
+            }
+            Err(_) => log!(worker.log, Error, "herald: the worker failed: no more events are delivered"),
+        }
+        let _ = catch_unwind(AssertUnwindSafe(|| worker.close()));
+    });
+    before.thread_set_mask()?;
+    thread
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    inbox: mpsc::Receiver<Command>,
+    poll: Poll,
+    log: Log,
+    transports: Vec<Box<dyn Transport>>,
+    buffer: Vec<u8>,
+    found: Vec<(u16, u64, Readiness)>,
+}
+
+impl Worker {
+    /// Serves until the hub is closed.
+    fn run(&mut self) -> io::Result<()> {
+        let mut idle_since = None;
+        loop {
+            if self.shared.summoned.swap(false, Ordering::Acquire) && self.obey() {
+                return self.send_what_is_left();
+            }
+            if self.drain() {
+                idle_since = None;
+                self.serve_sockets(Some(Duration::ZERO))?;
+            } else if !self.spin(*idle_since.get_or_insert_with(Instant::now)) {
+                self.sleep()?;
+                idle_since = None;
+            }
+        }
+    }
+
+    /// Carries out the commands; true if the hub is to be closed.
+    fn obey(&mut self) -> bool {
+        while let Ok(command) = self.inbox.try_recv() {
+            match command {
+                Command::Add(mut transport, answer) => {
+                    let started = transport.start(self.poll.of(self.transports.len() as u16));
+                    if started.is_ok() {
+                        self.transports.push(transport);
+                    } else {
+                        transport.close(&self.poll);
+                    }
+                    let _ = answer.send(started);
+                }
+                Command::Close => return true,
+            }
+        }
+        false
+    }
+
+    /// Takes a batch of events from every lane and writes what they put in the queues; false if
+    /// there were none.
+    fn drain(&mut self) -> bool {
+        let mut any = false;
+        for lane in self.shared.lanes.iter() {
+            for _ in 0..BATCH {
+                let (event, lost) = match lane.pop(&mut self.buffer) {
+                    // What does not unpack was not written by a publisher.
+                    Popped::Event { lost_before } => (Event::unpack(&self.buffer), lost_before),
+                    Popped::Empty { lost: 0 } => break,
+                    Popped::Empty { lost } => (None, lost),
+                };
+                any = true;
+                for transport in &mut self.transports {
+                    if lost > 0 {
+                        transport.lost(lost);
+                    }
+                    if let Some(event) = &event {
+                        transport.event(event);
+                    }
+                }
+            }
+        }
+        if any {
+            for (number, transport) in self.transports.iter_mut().enumerate() {
+                transport.flush(self.poll.of(number as u16));
+            }
+        }
+        any
+    }
+
+    /// Looks for work a little longer, since a sleeping worker costs the next publisher a system
+    /// call; false when it is time to sleep.
+    fn spin(&self, since: Instant) -> bool {
+        while since.elapsed() < self.shared.options.spin {
+            for _ in 0..16 {
+                if self.has_work() {
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+        }
+        false
+    }
+
+    fn has_work(&self) -> bool {
+        self.shared.summoned.load(Ordering::Relaxed)
+            || self.shared.lanes.iter().any(|lane| !lane.is_empty())
+    }
+
+    /// Sleeps until there is something to do.
+    fn sleep(&mut self) -> io::Result<()> {
+        self.shared.epoch.fall_asleep();
+        let served = if self.has_work() {
+            Ok(())
+        } else {
+            let deadline = self.transports.iter().filter_map(|transport| transport.deadline()).min();
+            self.serve_sockets(
+                deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())),
+            )
+        };
+        self.shared.epoch.wake_up();
+        served
+    }
+
+    /// Waits on the sockets for at most `timeout` (none is for ever), and sees to those on which
+    /// something happened.
+    fn serve_sockets(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.poll.wait(timeout, &mut self.found)?;
+        for &(number, key, readiness) in &self.found {
+            if number == BELL {
+                self.shared.bell.clear();
+            } else if let Some(transport) = self.transports.get_mut(usize::from(number)) {
+                transport.ready(self.poll.of(number), key, readiness);
+            }
+        }
+        for (number, transport) in self.transports.iter_mut().enumerate() {
+            if transport.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+                transport.timeout(self.poll.of(number as u16));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what publishers left in the lanes and what waits in the queues, within the bound.
+    fn send_what_is_left(&mut self) -> io::Result<()> {
+        let deadline = Instant::now() + self.shared.options.flush;
+        while self.drain() && Instant::now() < deadline {}
+        while self.transports.iter().any(|transport| transport.has_pending()) {
+            match deadline.checked_duration_since(Instant::now()) {
+                Some(left) if !left.is_zero() => self.serve_sockets(Some(left))?,
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        for (number, transport) in self.transports.iter_mut().enumerate() {
+            transport.close(self.poll.of(number as u16));
+        }
+        self.poll.remove(self.shared.bell.fd());
+        super::closing(self.shared.bell.far_end());
+    }
+}

@@ -1,0 +1,5 @@
+//! Sockets: everything between the hub's queues and the kernel.
+
+pub mod event_sock;
+pub mod listener;
+pub mod stream;

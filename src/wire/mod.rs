@@ -1,0 +1,3 @@
+//! Bytes only, no I/O: what subscribers say and what they are sent.
+
+pub mod event_sock;

@@ -59,32 +59,32 @@ typedef void (*herald_log)(void *context, int32_t level, const char *message);
  * How a hub works. A field that is 0 or NULL has its default.
  */
 typedef struct herald_hub_options {
-  /**
-   * sizeof(herald_hub_options).
-   */
-  size_t size;
-  /**
-   * Bytes of ring for each thread that publishes, rounded up to a power of two: how far
-   * publishers can run ahead of the worker. 4096 to 1073741824; 1048576 by default.
-   */
-  size_t ring_bytes;
-  /**
-   * Milliseconds that closing may take to send what is queued; 200 by default.
-   */
-  uint32_t flush_ms;
-  /**
-   * Microseconds that the worker looks for more events before it sleeps; 20 by default. A
-   * publish while it sleeps costs a system call.
-   */
-  uint32_t spin_us;
-  /**
-   * Receives the library's messages; NULL drops them.
-   */
-  herald_log log;
-  /**
-   * Handed to `log` as it is; it must stay valid until the hub is closed.
-   */
-  void *log_context;
+    /**
+     * sizeof(herald_hub_options).
+     */
+    size_t size;
+    /**
+     * Bytes of ring for each thread that publishes, rounded up to a power of two: how far
+     * publishers can run ahead of the worker. 4096 to 1073741824; 1048576 by default.
+     */
+    size_t ring_bytes;
+    /**
+     * Milliseconds that closing may take to send what is queued; 200 by default.
+     */
+    uint32_t flush_ms;
+    /**
+     * Microseconds that the worker looks for more events before it sleeps; 20 by default. A
+     * publish while it sleeps costs a system call.
+     */
+    uint32_t spin_us;
+    /**
+     * Receives the library's messages; NULL drops them.
+     */
+    herald_log log;
+    /**
+     * Handed to `log` as it is; it must stay valid until the hub is closed.
+     */
+    void *log_context;
 } herald_hub_options;
 
 /**
@@ -96,58 +96,58 @@ typedef uint32_t herald_type;
  * Bytes that the caller owns.
  */
 typedef struct herald_bytes {
-  /**
-   * The first byte; may be NULL if there are none.
-   */
-  const void *data;
-  /**
-   * How many.
-   */
-  size_t length;
+    /**
+     * The first byte; may be NULL if there are none.
+     */
+    const void *data;
+    /**
+     * How many.
+     */
+    size_t length;
 } herald_bytes;
 
 /**
  * A value; which member counts is said by the herald_type beside it.
  */
 typedef union herald_value {
-  /**
-   * For HERALD_TYPE_INT.
-   */
-  int64_t signed_number;
-  /**
-   * For HERALD_TYPE_UINT.
-   */
-  uint64_t unsigned_number;
-  /**
-   * For HERALD_TYPE_FLOAT: an IEEE 754 double.
-   */
-  double floating;
-  /**
-   * For HERALD_TYPE_BOOL.
-   */
-  bool boolean;
-  /**
-   * For HERALD_TYPE_STRING and HERALD_TYPE_BYTES.
-   */
-  struct herald_bytes bytes;
+    /**
+     * For HERALD_TYPE_INT.
+     */
+    int64_t signed_number;
+    /**
+     * For HERALD_TYPE_UINT.
+     */
+    uint64_t unsigned_number;
+    /**
+     * For HERALD_TYPE_FLOAT: an IEEE 754 double.
+     */
+    double floating;
+    /**
+     * For HERALD_TYPE_BOOL.
+     */
+    bool boolean;
+    /**
+     * For HERALD_TYPE_STRING and HERALD_TYPE_BYTES.
+     */
+    struct herald_bytes bytes;
 } herald_value;
 
 /**
  * A parameter of an event. The herald_param_* functions make one.
  */
 typedef struct herald_param {
-  /**
-   * The name, UTF-8; NULL or empty if the parameter has none.
-   */
-  const char *name;
-  /**
-   * The type of the value.
-   */
-  herald_type type;
-  /**
-   * The value.
-   */
-  union herald_value value;
+    /**
+     * The name, UTF-8; NULL or empty if the parameter has none.
+     */
+    const char *name;
+    /**
+     * The type of the value.
+     */
+    herald_type type;
+    /**
+     * The value.
+     */
+    union herald_value value;
 } herald_param;
 
 /**
@@ -164,126 +164,126 @@ typedef uint32_t herald_overflow;
  * How an event socket is served. A field that is 0 or NULL has its default.
  */
 typedef struct herald_event_sock_options {
-  /**
-   * sizeof(herald_event_sock_options).
-   */
-  size_t size;
-  /**
-   * Where to listen; at most 107 bytes. "/tmp/openl2tpd.evt" by default.
-   */
-  const char *path;
-  /**
-   * Permission bits of the socket; 0660 by default.
-   */
-  uint32_t mode;
-  /**
-   * Clients at once, up to 4096; 5 by default. One more is accepted and closed at once.
-   */
-  uint32_t max_clients;
-  /**
-   * Owner of the socket, a name or a number; NULL leaves it as it is.
-   */
-  const char *owner;
-  /**
-   * Group of the socket, a name or a number; NULL leaves it as it is.
-   */
-  const char *group;
-  /**
-   * User ids that may connect. With both lists empty, everybody whom the mode lets in.
-   */
-  const uint32_t *allow_uids;
-  /**
-   * How many there are.
-   */
-  size_t allow_uids_count;
-  /**
-   * Primary group ids that may connect.
-   */
-  const uint32_t *allow_gids;
-  /**
-   * How many there are.
-   */
-  size_t allow_gids_count;
-  /**
-   * Bytes that may wait for one client, 4096 to 1073741824; 262144 by default.
-   */
-  size_t queue_bytes;
-  /**
-   * What happens when that many wait.
-   */
-  herald_overflow overflow;
+    /**
+     * sizeof(herald_event_sock_options).
+     */
+    size_t size;
+    /**
+     * Where to listen; at most 107 bytes. "/tmp/openl2tpd.evt" by default.
+     */
+    const char *path;
+    /**
+     * Permission bits of the socket; 0660 by default.
+     */
+    uint32_t mode;
+    /**
+     * Clients at once, up to 4096; 5 by default. One more is accepted and closed at once.
+     */
+    uint32_t max_clients;
+    /**
+     * Owner of the socket, a name or a number; NULL leaves it as it is.
+     */
+    const char *owner;
+    /**
+     * Group of the socket, a name or a number; NULL leaves it as it is.
+     */
+    const char *group;
+    /**
+     * User ids that may connect. With both lists empty, everybody whom the mode lets in.
+     */
+    const uint32_t *allow_uids;
+    /**
+     * How many there are.
+     */
+    size_t allow_uids_count;
+    /**
+     * Primary group ids that may connect.
+     */
+    const uint32_t *allow_gids;
+    /**
+     * How many there are.
+     */
+    size_t allow_gids_count;
+    /**
+     * Bytes that may wait for one client, 4096 to 1073741824; 262144 by default.
+     */
+    size_t queue_bytes;
+    /**
+     * What happens when that many wait.
+     */
+    herald_overflow overflow;
 } herald_event_sock_options;
 
 /**
  * What a hub has counted since it was opened.
  */
 typedef struct herald_stats {
-  /**
-   * sizeof(herald_stats), to be set by the caller.
-   */
-  size_t size;
-  /**
-   * Events that were published.
-   */
-  uint64_t published;
-  /**
-   * Events that found the ring of their thread full; no subscriber got them.
-   */
-  uint64_t ring_full;
-  /**
-   * Events handed to the kernel whole, summed over all subscribers.
-   */
-  uint64_t delivered;
-  /**
-   * Events that a subscriber asked for and did not get, summed over all subscribers.
-   */
-  uint64_t dropped;
-  /**
-   * Subscribers that there are now.
-   */
-  uint64_t subscribers;
-  /**
-   * Subscribers that were turned away: too many, or not allowed.
-   */
-  uint64_t refused;
-  /**
-   * Subscribers that were disconnected for breaking their protocol.
-   */
-  uint64_t protocol_errors;
-  /**
-   * Subscribers that were disconnected because their queue was full.
-   */
-  uint64_t overflowed;
+    /**
+     * sizeof(herald_stats), to be set by the caller.
+     */
+    size_t size;
+    /**
+     * Events that were published.
+     */
+    uint64_t published;
+    /**
+     * Events that found the ring of their thread full; no subscriber got them.
+     */
+    uint64_t ring_full;
+    /**
+     * Events handed to the kernel whole, summed over all subscribers.
+     */
+    uint64_t delivered;
+    /**
+     * Events that a subscriber asked for and did not get, summed over all subscribers.
+     */
+    uint64_t dropped;
+    /**
+     * Subscribers that there are now.
+     */
+    uint64_t subscribers;
+    /**
+     * Subscribers that were turned away: too many, or not allowed.
+     */
+    uint64_t refused;
+    /**
+     * Subscribers that were disconnected for breaking their protocol.
+     */
+    uint64_t protocol_errors;
+    /**
+     * Subscribers that were disconnected because their queue was full.
+     */
+    uint64_t overflowed;
 } herald_stats;
 
 /**
  * What has been counted for one subscriber that there is now.
  */
 typedef struct herald_subscriber_stats {
-  /**
-   * Unique within its server, in the order of arrival, from 1.
-   */
-  uint64_t id;
-  /**
-   * The process at the other end, 0 if it is not known.
-   */
-  uint32_t pid;
-  /**
-   * The user at the other end.
-   */
-  uint32_t uid;
-  /**
-   * Events handed to the kernel whole.
-   */
-  uint64_t delivered;
-  /**
-   * Events dropped on the way to it.
-   */
-  uint64_t dropped;
-  /**
-   * Bytes that wait for it now.
-   */
-  uint64_t queued_bytes;
+    /**
+     * Unique within its server, in the order of arrival, from 1.
+     */
+    uint64_t id;
+    /**
+     * The process at the other end, 0 if it is not known.
+     */
+    uint32_t pid;
+    /**
+     * The user at the other end.
+     */
+    uint32_t uid;
+    /**
+     * Events handed to the kernel whole.
+     */
+    uint64_t delivered;
+    /**
+     * Events dropped on the way to it.
+     */
+    uint64_t dropped;
+    /**
+     * Bytes that wait for it now.
+     */
+    uint64_t queued_bytes;
 } herald_subscriber_stats;
 
 /**
@@ -338,7 +338,7 @@ typedef struct herald_subscriber_stats {
 #define HERALD_ERROR_TOO_LARGE 9
 
 /**
- * The hub is closed, or its worker has failed.
+ * The hub is closed.
  */
 #define HERALD_ERROR_CLOSED 10
 
@@ -351,6 +351,12 @@ typedef struct herald_subscriber_stats {
  * A defect of the library; details are on standard error.
  */
 #define HERALD_ERROR_INTERNAL 12
+
+/**
+ * The hub's worker has ended on its own, or its descriptors were closed by somebody else; close
+ * the hub and open another.
+ */
+#define HERALD_ERROR_FAILED 13
 
 /**
  * E_L2TP_SESSION_CREATED (tunnel_id, session_id)
@@ -522,7 +528,7 @@ herald_error herald_hub_attach_thread(struct herald_hub *hub);
  *
  * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID (no name, a name that is not UTF-8, an unknown
  * type), HERALD_ERROR_RING_FULL, HERALD_ERROR_TOO_LARGE, HERALD_ERROR_CLOSED,
- * HERALD_ERROR_FORKED.
+ * HERALD_ERROR_FORKED, HERALD_ERROR_FAILED.
  */
 herald_error herald_publish(struct herald_hub *hub,
                             const char *name,
@@ -549,7 +555,7 @@ herald_error herald_publish_l2tp(struct herald_hub *hub,
  *
  * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_SIZE, HERALD_ERROR_SYSTEM,
  * HERALD_ERROR_IN_USE, HERALD_ERROR_IN_THE_WAY, HERALD_ERROR_PATH_TOO_LONG, HERALD_ERROR_CLOSED,
- * HERALD_ERROR_FORKED.
+ * HERALD_ERROR_FORKED, HERALD_ERROR_FAILED.
  */
 herald_error herald_hub_serve_event_sock(struct herald_hub *hub,
                                          const struct herald_event_sock_options *options);
@@ -633,7 +639,7 @@ herald_error herald_hub_attach_thread(struct herald_hub *hub);
  *
  * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_SIZE, HERALD_ERROR_SYSTEM,
  * HERALD_ERROR_IN_USE, HERALD_ERROR_IN_THE_WAY, HERALD_ERROR_PATH_TOO_LONG, HERALD_ERROR_CLOSED,
- * HERALD_ERROR_FORKED.
+ * HERALD_ERROR_FORKED, HERALD_ERROR_FAILED.
  */
 herald_error herald_hub_serve_event_sock(struct herald_hub *hub,
                                          const struct herald_event_sock_options *options);
@@ -648,7 +654,7 @@ herald_error herald_hub_serve_event_sock(struct herald_hub *hub,
  *
  * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID (no name, a name that is not UTF-8, an unknown
  * type), HERALD_ERROR_RING_FULL, HERALD_ERROR_TOO_LARGE, HERALD_ERROR_CLOSED,
- * HERALD_ERROR_FORKED.
+ * HERALD_ERROR_FORKED, HERALD_ERROR_FAILED.
  */
 herald_error herald_publish(struct herald_hub *hub,
                             const char *name,

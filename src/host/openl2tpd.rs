@@ -7,14 +7,14 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 
 use super::symbol;
 use crate::config::Config;
 use crate::event::{L2tp, L2tpKind};
-use crate::hub::{Hub, HubOptions};
+use crate::hub::{Hub, HubOptions, PublishError};
 use crate::log::{Level, Log, log};
 use crate::transport::event_sock::EventSock;
 
@@ -80,33 +80,63 @@ fn init() -> c_int {
         return 0;
     }
     super::watch_forks();
-    let config = Config::load().unwrap_or_else(|error| {
-        log!(log, Error, "herald: {error}; the defaults are used instead");
-        Config::default()
-    });
-    let hub = match start(config, &log) {
-        Ok(hub) => hub,
-        Err(error) => {
-            log!(log, Error, "herald: no event socket: {error}");
-            return -1;
-        }
-    };
-    // The hooks run on this thread, and must not allocate.
-    hub.attach_thread();
-    HUB.store(Box::into_raw(Box::new(hub)), Ordering::Release);
+    if !start(&log) {
+        return -1;
+    }
     hooks::install(&log);
     0
 }
 
-fn start(config: Config, log: &Log) -> Result<Hub, Box<dyn std::error::Error>> {
-    let server = EventSock::listen(config.event_sock, log.clone())?;
-    let hub = Hub::start(HubOptions::default(), log.clone())?;
-    hub.add(Box::new(server))?;
-    Ok(hub)
+/// Starts a hub that serves the event socket as the configuration says.
+fn start(log: &Log) -> bool {
+    let config = Config::load().unwrap_or_else(|error| {
+        log!(log, Error, "herald: {error}; the defaults are used instead");
+        Config::default()
+    });
+    let serve = || -> Result<Hub, Box<dyn std::error::Error>> {
+        let server = EventSock::listen(config.event_sock, log.clone())?;
+        let hub = Hub::start(HubOptions::default(), log.clone())?;
+        hub.add(Box::new(server))?;
+        // The hooks run on this thread, and must not allocate.
+        hub.attach_thread();
+        Ok(hub)
+    };
+    match serve() {
+        Ok(hub) => {
+            HUB.store(Box::into_raw(Box::new(hub)), Ordering::Release);
+            true
+        }
+        Err(error) => {
+            log!(log, Error, "herald: no event socket: {error}");
+            false
+        }
+    }
+}
+
+/// Replaces a hub that has failed, as it does when the host closes descriptors that are not its
+/// own. Clients have seen the end of their connections, and come back.
+fn restart(event: L2tp) {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |now| now.tv_sec() as u64);
+    if LAST.swap(now, Ordering::Relaxed) == now {
+        // Whatever makes it fail is still there.
+        return;
+    }
+    let log = host_log();
+    log!(log, Warning, "herald: the hub has failed and is started anew");
+    close();
+    if start(&log) {
+        publish(event);
+    }
 }
 
 fn cleanup() {
     hooks::remove();
+    close();
+}
+
+fn close() {
     let hub = HUB.swap(null_mut(), Ordering::AcqRel);
     if hub.is_null() {
         return;
@@ -125,7 +155,9 @@ fn publish(event: L2tp) {
     // during a hook, except on the worker thread, where it leaves the hub in place.
     if let Some(hub) = unsafe { HUB.load(Ordering::Acquire).as_ref() } {
         // What does not fit is counted, and subscribers are told.
-        let _ = hub.publish(&event.into());
+        if hub.publish(&event.into()) == Err(PublishError::Failed) {
+            with_signals_blocked(|| restart(event));
+        }
     }
 }
 

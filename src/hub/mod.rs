@@ -9,14 +9,19 @@
 //! encode it once and append it to the [queue](Queue) of each subscriber that wants it, and then
 //! lets them write what is queued, many events at a time.
 
+mod fd;
 mod fork;
 mod lane;
 mod poll;
+mod promise;
 mod queue;
 mod stats;
 mod sync;
 mod wake;
 mod worker;
+
+#[cfg(all(test, loom))]
+mod loom_tests;
 
 use std::fmt;
 use std::io;
@@ -28,15 +33,16 @@ use std::time::{Duration, Instant};
 
 use thread_local::ThreadLocal;
 
+pub use fd::Fd;
 pub use fork::in_child;
-pub(crate) use fork::{closing, opened};
 pub use poll::{Interest, Poll, Readiness};
 pub use queue::{LostRecord, Overflow, Pushed, Queue};
 pub use stats::{Counter, HubStats, SubscriberStats, TransportStats};
 
 use crate::event::Event;
-use crate::log::Log;
+use crate::log::{Log, log};
 use lane::{Lane, Refused};
+use promise::{Promise, Promiser, promise};
 use wake::{Bell, Epoch};
 
 /// Sockets that the worker serves. All calls come from the worker thread, but for
@@ -99,6 +105,8 @@ pub enum PublishError {
     Closed,
     /// The hub belongs to the parent of this forked process.
     Forked,
+    /// The worker has ended on its own, or the host has closed the hub's descriptors.
+    Failed,
 }
 
 impl fmt::Display for PublishError {
@@ -112,6 +120,7 @@ impl fmt::Display for PublishError {
             PublishError::Forked => {
                 "the hub belongs to the parent process; a forked child needs its own"
             }
+            PublishError::Failed => "the hub has failed; close it and open another",
         })
     }
 }
@@ -124,6 +133,7 @@ struct Shared {
     epoch: Epoch,
     bell: Bell,
     closed: AtomicBool,
+    failed: AtomicBool,
     /// Set when there is something in the command channel.
     summoned: AtomicBool,
     forks: u32,
@@ -133,12 +143,18 @@ struct Shared {
 impl Shared {
     fn summon(&self) {
         self.summoned.store(true, Ordering::Release);
-        self.bell.ring();
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if !self.bell.ring() {
+            self.failed.store(true, Ordering::Release);
+        }
     }
 }
 
 enum Command {
-    Add(Box<dyn Transport>, mpsc::Sender<io::Result<()>>),
+    Add(Box<dyn Transport>, Promiser<io::Result<()>>),
     Close,
 }
 
@@ -147,8 +163,7 @@ enum Command {
 /// All methods can be called from any thread. In a forked child every method but `drop` answers
 /// that the hub is not its own.
 pub struct Hub {
-    /// None once a forked child has let go of it.
-    shared: Option<Arc<Shared>>,
+    shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
     worker: Mutex<Option<Worker>>,
     worker_id: ThreadId,
@@ -158,8 +173,8 @@ pub struct Hub {
 
 struct Worker {
     thread: JoinHandle<()>,
-    /// Hangs up when the worker has ended.
-    done: mpsc::Receiver<()>,
+    /// Settles when the worker has ended.
+    done: Promise<()>,
 }
 
 impl Hub {
@@ -174,16 +189,17 @@ impl Hub {
             epoch: Epoch::new(),
             bell: Bell::new()?,
             closed: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             summoned: AtomicBool::new(false),
             forks: fork::generation(),
             options,
         });
         let (commands, inbox) = mpsc::channel();
-        let (done_sender, done) = mpsc::channel();
-        let thread = worker::spawn(shared.clone(), inbox, done_sender, log.clone())?;
+        let (promiser, done) = promise();
+        let thread = worker::spawn(shared.clone(), inbox, promiser, log.clone())?;
         let worker_id = thread.thread().id();
         Ok(Hub {
-            shared: Some(shared),
+            shared,
             commands,
             worker: Mutex::new(Some(Worker { thread, done })),
             worker_id,
@@ -206,7 +222,10 @@ impl Hub {
         let pushed = lane.push(event);
         // Also after a refusal: the publish that filled the ring may have been abandoned before
         // it woke the worker.
-        shared.epoch.after_push(lane, || shared.bell.ring());
+        shared.epoch.after_push(lane, || shared.wake());
+        if shared.failed.load(Ordering::Relaxed) {
+            return Err(PublishError::Failed);
+        }
         pushed.map_err(|refused| match refused {
             Refused::Full => PublishError::RingFull,
             Refused::TooLarge => PublishError::TooLarge,
@@ -217,11 +236,11 @@ impl Hub {
     pub fn add(&self, transport: Box<dyn Transport>) -> io::Result<()> {
         let shared = self.own().map_err(io::Error::other)?;
         let stats = transport.stats();
-        let (sender, answer) = mpsc::channel();
-        let gone = || io::Error::other("the hub's worker has ended");
-        self.commands.send(Command::Add(transport, sender)).map_err(|_| gone())?;
+        let (promiser, answer) = promise();
+        // A worker that has ended drops the command, which breaks the promise.
+        let _ = self.commands.send(Command::Add(transport, promiser));
         shared.summon();
-        answer.recv().map_err(|_| gone())??;
+        answer.wait().unwrap_or_else(|| Err(io::Error::other(PublishError::Failed)))?;
         lock(&self.transports).push(stats);
         Ok(())
     }
@@ -252,7 +271,7 @@ impl Hub {
     /// From the worker's own thread (a host whose abort handler cleans up) it only says that the
     /// worker shall end.
     pub fn close(&self) {
-        let Some(shared) = &self.shared else { return };
+        let shared = &self.shared;
         if shared.forks != fork::generation() {
             return;
         }
@@ -263,18 +282,14 @@ impl Hub {
             return;
         }
         let Some(worker) = lock(&self.worker).take() else { return };
-        match worker.done.recv_timeout(shared.options.flush + Self::GRACE) {
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                crate::log::log!(
-                    self.log,
-                    Warning,
-                    "herald: the worker thread did not end in time and is left behind"
-                );
-            }
+        // One that has failed may sleep for good on descriptors that the host has closed.
+        let failed = shared.failed.load(Ordering::Acquire);
+        let patience = if failed { Duration::ZERO } else { shared.options.flush + Self::GRACE };
+        if worker.done.settles_within(patience) {
             // A panic of the worker has been caught and logged by itself.
-            Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => {
-                let _ = worker.thread.join();
-            }
+            let _ = worker.thread.join();
+        } else if !failed {
+            log!(self.log, Warning, "herald: the worker thread did not end in time and is left behind");
         }
     }
 
@@ -284,9 +299,11 @@ impl Hub {
     }
 
     fn own(&self) -> Result<&Shared, PublishError> {
-        let Some(shared) = &self.shared else { return Err(PublishError::Forked) };
+        let shared = &self.shared;
         if shared.forks != fork::generation() {
             Err(PublishError::Forked)
+        } else if shared.failed.load(Ordering::Relaxed) {
+            Err(PublishError::Failed)
         } else if shared.closed.load(Ordering::Relaxed) {
             Err(PublishError::Closed)
         } else {
@@ -304,15 +321,6 @@ impl Shared {
 impl Drop for Hub {
     fn drop(&mut self) {
         self.close();
-        let Some(shared) = self.shared.take() else { return };
-        if shared.forks != fork::generation() {
-            // The child's copies of the descriptors were closed when it was born; their numbers
-            // may be somebody else's by now.
-            std::mem::forget(shared);
-            if let Some(worker) = lock(&self.worker).take() {
-                std::mem::forget(worker);
-            }
-        }
     }
 }
 

@@ -1,13 +1,13 @@
 //! What the worker sleeps on.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, RawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use super::fork;
+use super::fd::Fd;
 
 /// What to wait for on a socket. Errors and hang-ups are always told. Level-triggered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,10 +41,24 @@ pub struct Readiness {
     pub hung_up: bool,
 }
 
-/// The worker's set of descriptors. Every socket that a transport opens goes through
-/// [`Poll::add`] and [`Poll::remove`], which also keep it out of forked children.
+/// What [`Fd`] asks for.
+struct EpollFd(Epoll);
+
+impl AsFd for EpollFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.0.as_fd()
+    }
+}
+
+impl IntoRawFd for EpollFd {
+    fn into_raw_fd(self) -> RawFd {
+        self.0.0.into_raw_fd()
+    }
+}
+
+/// The worker's set of descriptors.
 pub struct Poll {
-    epoll: Epoll,
+    epoll: Fd<EpollFd>,
     transport: u16,
 }
 
@@ -53,8 +67,7 @@ const KEY_BITS: u32 = 48;
 impl Poll {
     pub(super) fn new() -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        fork::opened(&epoll.0);
-        Ok(Poll { epoll, transport: 0 })
+        Ok(Poll { epoll: Fd::new(EpollFd(epoll)), transport: 0 })
     }
 
     /// Makes the transport number `transport` the owner of what is added next.
@@ -65,22 +78,20 @@ impl Poll {
 
     /// Waits on a descriptor; `key` (48 bits) comes back with its readiness.
     pub fn add(&self, fd: impl AsFd, key: u64, interest: Interest) -> io::Result<()> {
-        fork::opened(&fd.as_fd());
-        self.epoll.add(fd, self.event(key, interest))?;
+        self.epoll.get().0.add(fd, self.event(key, interest))?;
         Ok(())
     }
 
     /// Changes what is waited for.
     pub fn change(&self, fd: impl AsFd, key: u64, interest: Interest) -> io::Result<()> {
-        self.epoll.modify(fd, &mut self.event(key, interest))?;
+        self.epoll.get().0.modify(fd, &mut self.event(key, interest))?;
         Ok(())
     }
 
     /// Stops waiting. To be called before the descriptor is closed: while a forked child holds a
     /// copy, closing alone would not end it.
     pub fn remove(&self, fd: impl AsFd) {
-        fork::closing(&fd.as_fd());
-        let _ = self.epoll.delete(fd);
+        let _ = self.epoll.get().0.delete(fd);
     }
 
     fn event(&self, key: u64, interest: Interest) -> EpollEvent {
@@ -103,7 +114,7 @@ impl Poll {
         };
         let mut events = [EpollEvent::empty(); 256];
         found.clear();
-        let count = match self.epoll.wait(&mut events, timeout) {
+        let count = match self.epoll.get().0.wait(&mut events, timeout) {
             Ok(count) => count,
             Err(Errno::EINTR) => 0,
             Err(error) => return Err(error.into()),
@@ -121,11 +132,5 @@ impl Poll {
             ));
         }
         Ok(())
-    }
-}
-
-impl Drop for Poll {
-    fn drop(&mut self) {
-        fork::closing(&self.epoll.0.as_fd().as_raw_fd());
     }
 }

@@ -1,10 +1,12 @@
 //! Waking the worker, only when it sleeps.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
+use super::fd::Fd;
 use super::lane::Lane;
 use super::sync::{AtomicU64, Ordering, fence};
 
@@ -46,34 +48,36 @@ impl Epoch {
 /// a `send` to a descriptor that the host has closed and opened again as a file of its own fails,
 /// where a `write` would land in that file.
 pub(super) struct Bell {
-    ring: OwnedFd,
-    hear: OwnedFd,
+    ring: Fd<OwnedFd>,
+    hear: Fd<OwnedFd>,
 }
 
 impl Bell {
     pub(super) fn new() -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let (ring, hear) = socketpair(AddressFamily::Unix, SockType::Datagram, None, flags)?;
-        Ok(Bell { ring, hear })
+        Ok(Bell { ring: Fd::new(ring), hear: Fd::new(hear) })
     }
 
-    /// Wakes the worker. A full socket means that it has been told already.
-    pub(super) fn ring(&self) {
-        let _ = send(self.ring.as_raw_fd(), &[1], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+    /// Wakes the worker; false if the host has closed our descriptors.
+    pub(super) fn ring(&self) -> bool {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        // A full socket means that the worker has been told already.
+        matches!(
+            send(self.ring.as_fd().as_raw_fd(), &[1], flags),
+            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR)
+        )
     }
 
     /// Forgets every ring so far.
     pub(super) fn clear(&self) {
-        while matches!(recv(self.hear.as_raw_fd(), &mut [0; 8], MsgFlags::MSG_DONTWAIT), Ok(1..)) {}
+        while matches!(recv(self.hear.as_fd().as_raw_fd(), &mut [0; 8], MsgFlags::MSG_DONTWAIT), Ok(1..))
+        {
+        }
     }
 
     /// What the worker waits on.
-    pub(super) fn fd(&self) -> &OwnedFd {
+    pub(super) fn fd(&self) -> impl AsFd + '_ {
         &self.hear
-    }
-
-    /// What publishers write to.
-    pub(super) fn far_end(&self) -> &OwnedFd {
-        &self.ring
     }
 }

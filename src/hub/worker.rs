@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
 use super::lane::Popped;
+use super::promise::Promiser;
 use super::{Command, Interest, Poll, Readiness, Shared, Transport};
 use crate::event::Event;
 use crate::log::{Log, log};
@@ -26,25 +27,33 @@ const BATCH: usize = 1024;
 pub(super) fn spawn(
     shared: Arc<Shared>,
     inbox: mpsc::Receiver<Command>,
-    done: mpsc::Sender<()>,
+    done: Promiser<()>,
     log: Log,
 ) -> io::Result<JoinHandle<()>> {
     let mut poll = Poll::new()?;
     poll.of(BELL).add(shared.bell.fd(), 0, Interest::READ)?;
-    super::opened(shared.bell.far_end());
     // A thread inherits the mask of its creator, so that there is no moment in which a signal
     // could be delivered to it.
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     let thread = Builder::new().name("herald".into()).spawn(move || {
         let _done = done;
-        let mut worker =
-            Worker { shared, inbox, poll, log, transports: Vec::new(), buffer: Vec::new(), found: Vec::new() };
-        match catch_unwind(AssertUnwindSafe(|| worker.run())) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                log!(worker.log, Error, "herald: the worker cannot wait on its sockets ({error}): no more events are delivered");
-            }
-            Err(_) => log!(worker.log, Error, "herald: the worker failed: no more events are delivered"),
+        let mut worker = Worker {
+            shared,
+            inbox,
+            poll,
+            log,
+            transports: Vec::new(),
+            buffer: Vec::new(),
+            found: Vec::new(),
+        };
+        let why = match catch_unwind(AssertUnwindSafe(|| worker.run())) {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(format!("cannot wait on its sockets: {error}")),
+            Err(_) => Some("panicked".into()),
+        };
+        if let Some(why) = why {
+            worker.shared.failed.store(true, Ordering::Release);
+            log!(worker.log, Error, "herald: the worker {why}; this hub delivers no more events");
         }
         let _ = catch_unwind(AssertUnwindSafe(|| worker.close()));
     });
@@ -91,7 +100,7 @@ impl Worker {
                     } else {
                         transport.close(&self.poll);
                     }
-                    let _ = answer.send(started);
+                    answer.keep(started);
                 }
                 Command::Close => return true,
             }
@@ -202,6 +211,5 @@ impl Worker {
             transport.close(self.poll.of(number as u16));
         }
         self.poll.remove(self.shared.bell.fd());
-        super::closing(self.shared.bell.far_end());
     }
 }

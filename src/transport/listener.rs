@@ -22,6 +22,8 @@ use nix::sys::socket::{
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
 use nix::unistd::{Gid, Uid, fchownat};
 
+use crate::hub::Fd;
+
 /// Who may connect, besides what the mode of the socket says. With both lists empty everybody.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allow {
@@ -125,7 +127,7 @@ pub enum Accepted {
 /// A listening unix stream socket. Closing it removes its directory entry.
 #[derive(Debug)]
 pub struct Listener {
-    socket: UnixListener,
+    socket: Fd<UnixListener>,
     path: PathBuf,
     inode: (u64, u64),
     allow: Allow,
@@ -158,8 +160,12 @@ impl Listener {
         bind(socket.as_raw_fd(), &address).map_err(failed("bind"))?;
         let inode =
             inode(&path).map_err(|error| ListenError::Io(path.clone(), "look at the socket", error))?;
-        let listener =
-            Listener { socket: socket.into(), path: path.clone(), inode, allow: options.allow.clone() };
+        let listener = Listener {
+            socket: Fd::new(socket.into()),
+            path: path.clone(),
+            inode,
+            allow: options.allow.clone(),
+        };
 
         // From here on an error drops the listener, which removes the entry.
         if options.owner.is_some() || options.group.is_some() {
@@ -186,7 +192,7 @@ impl Listener {
     /// Takes the next connection. Never blocks.
     pub fn accept(&self) -> Accepted {
         loop {
-            let accepted = self.socket.accept().and_then(|(stream, _)| {
+            let accepted = self.socket.get().accept().and_then(|(stream, _)| {
                 stream.set_nonblocking(true)?;
                 Ok(OwnedFd::from(stream))
             });
@@ -217,7 +223,7 @@ impl AsFd for Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         // A child of the host may hold a copy of the socket: nobody can connect to it from now on.
-        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
+        let _ = shutdown(self.socket.get().as_raw_fd(), Shutdown::Both);
         if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
             let _ = std::fs::remove_file(&self.path);
         }

@@ -15,7 +15,7 @@ use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 use super::listener::{Accepted, ListenError, ListenOptions, Listener, Peer};
 use crate::event::Event;
 use crate::hub::{
-    Interest, LostRecord, Overflow, Poll, Pushed, Queue, Readiness, SubscriberStats, Transport,
+    Fd, Interest, LostRecord, Overflow, Poll, Pushed, Queue, Readiness, SubscriberStats, Transport,
     TransportStats,
 };
 use crate::log::{Level, Limiter, Log};
@@ -81,7 +81,7 @@ const LISTENER: u64 = 0xffff;
 struct Client<C> {
     id: u64,
     slot: usize,
-    socket: OwnedFd,
+    socket: Fd<OwnedFd>,
     peer: Peer,
     state: C,
     queue: Queue,
@@ -199,7 +199,7 @@ impl<P: Protocol> StreamServer<P> {
         let client = Client {
             id: self.last_id,
             slot,
-            socket,
+            socket: Fd::new(socket),
             peer,
             state: P::Client::default(),
             queue: Queue::new(self.options.queue_bytes, self.options.overflow, P::LOST_RECORD),
@@ -223,7 +223,7 @@ impl<P: Protocol> StreamServer<P> {
         self.free.push(slot);
         poll.remove(&client.socket);
         // A child of the host may hold a copy: the other end must see the end all the same.
-        let _ = shutdown(client.socket.as_raw_fd(), Shutdown::Both);
+        let _ = shutdown(client.socket.get().as_raw_fd(), Shutdown::Both);
         let unsent = client.queue.events();
         self.stats.dropped.add(unsent);
         self.stats.left(client.id);
@@ -257,7 +257,7 @@ impl<P: Protocol> StreamServer<P> {
     fn read(&mut self, poll: &Poll, slot: usize) -> Result<(), Leaving> {
         let Some(client) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return Ok(()) };
         let mut buffer = [0; 4096];
-        match recv(client.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+        match recv(client.socket.get().as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
             Ok(0) => {
                 // It may have closed one direction only: it goes on receiving.
                 client.interest.read = false;
@@ -286,7 +286,7 @@ impl<P: Protocol> StreamServer<P> {
             }
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
             let whole = chunk.len();
-            match send(client.socket.as_raw_fd(), chunk, flags) {
+            match send(client.socket.get().as_raw_fd(), chunk, flags) {
                 Ok(count) => {
                     delivered += client.queue.sent(count);
                     if count < whole {

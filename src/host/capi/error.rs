@@ -30,12 +30,15 @@ pub const HERALD_ERROR_PATH_TOO_LONG: herald_error = 7;
 pub const HERALD_ERROR_RING_FULL: herald_error = 8;
 /// The event is larger than the ring, or a name is longer than 65535 bytes.
 pub const HERALD_ERROR_TOO_LARGE: herald_error = 9;
-/// The hub is closed, or its worker has failed.
+/// The hub is closed.
 pub const HERALD_ERROR_CLOSED: herald_error = 10;
 /// The hub belongs to the parent of this forked process.
 pub const HERALD_ERROR_FORKED: herald_error = 11;
 /// A defect of the library; details are on standard error.
 pub const HERALD_ERROR_INTERNAL: herald_error = 12;
+/// The hub's worker has ended on its own, or its descriptors were closed by somebody else; close
+/// the hub and open another.
+pub const HERALD_ERROR_FAILED: herald_error = 13;
 
 /// What an error number means, in one line of English; "unknown error" for a number that is none.
 /// The string is static.
@@ -59,6 +62,7 @@ fn describe(error: herald_error) -> &'static CStr {
         HERALD_ERROR_CLOSED => c"the hub is closed",
         HERALD_ERROR_FORKED => c"the hub belongs to the parent process",
         HERALD_ERROR_INTERNAL => c"internal error",
+        HERALD_ERROR_FAILED => c"the hub has failed",
         _ => c"unknown error",
     }
 }
@@ -133,6 +137,7 @@ pub(super) fn publish_code(refused: PublishError) -> herald_error {
         PublishError::TooLarge => HERALD_ERROR_TOO_LARGE,
         PublishError::Closed => HERALD_ERROR_CLOSED,
         PublishError::Forked => HERALD_ERROR_FORKED,
+        PublishError::Failed => HERALD_ERROR_FAILED,
     }
 }
 

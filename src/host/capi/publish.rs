@@ -99,7 +99,7 @@ const FEW: usize = 32;
 ///
 /// Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID (no name, a name that is not UTF-8, an unknown
 /// type), HERALD_ERROR_RING_FULL, HERALD_ERROR_TOO_LARGE, HERALD_ERROR_CLOSED,
-/// HERALD_ERROR_FORKED.
+/// HERALD_ERROR_FORKED, HERALD_ERROR_FAILED.
 ///
 /// # Safety
 ///

@@ -1,0 +1,50 @@
+//! Descriptors in a process that is not ours.
+
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
+
+use nix::sys::stat::fstat;
+
+use super::fork;
+
+/// A descriptor that stays ours, whatever the host does: a forked child closes it at birth, and
+/// if the host closed it by mistake and its number is somebody else's now, that is not closed.
+#[derive(Debug)]
+pub struct Fd<T: AsFd + IntoRawFd> {
+    /// None only while it is dropped.
+    inner: Option<T>,
+    identity: Option<(u64, u64)>,
+}
+
+impl<T: AsFd + IntoRawFd> Fd<T> {
+    /// Takes care of a descriptor that has just been opened.
+    pub fn new(inner: T) -> Self {
+        fork::opened(&inner.as_fd());
+        Fd { identity: identity(&inner), inner: Some(inner) }
+    }
+
+    /// What it was made of.
+    pub fn get(&self) -> &T {
+        self.inner.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl<T: AsFd + IntoRawFd> AsFd for Fd<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.get().as_fd()
+    }
+}
+
+impl<T: AsFd + IntoRawFd> Drop for Fd<T> {
+    fn drop(&mut self) {
+        let Some(inner) = self.inner.take() else { return };
+        fork::closing(&inner.as_fd());
+        if self.identity.is_none() || identity(&inner) != self.identity {
+            let _ = inner.into_raw_fd();
+        }
+    }
+}
+
+/// What a descriptor refers to; every socket has a number of its own.
+fn identity(fd: &impl AsFd) -> Option<(u64, u64)> {
+    fstat(fd).ok().map(|stat| (stat.st_dev, stat.st_ino))
+}

@@ -1,0 +1,95 @@
+//! The publish path under loom: every interleaving, every allowed reordering.
+
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicBool, Ordering};
+use loom::thread;
+
+use super::lane::{Lane, Popped};
+use super::wake::Epoch;
+use crate::event::{Event, Param, Value};
+
+fn push(lane: &Lane, number: u64) -> bool {
+    lane.push(&Event::new("", &[Param { name: "", value: Value::Uint(number) }])).is_ok()
+}
+
+/// Takes everything that is there, and checks that every number is an event or within a gap.
+fn take(lane: &Lane, expected: &mut u64) {
+    let mut buffer = Vec::new();
+    loop {
+        match lane.pop(&mut buffer) {
+            Popped::Event { lost_before } => {
+                *expected += lost_before;
+                let event = Event::unpack(&buffer).expect("a whole event");
+                let number = event.params().next().expect("its parameter").value;
+                assert_eq!(number, Value::Uint(*expected));
+                *expected += 1;
+            }
+            Popped::Empty { lost } => {
+                *expected += lost;
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_pushed_is_popped_whole_in_order_and_losses_are_told_in_their_place() {
+    loom::model(|| {
+        // Room for five records of three words: the sixth finds it full unless the worker is quick.
+        let lane = Arc::new(Lane::new(128));
+        let producer = thread::spawn({
+            let lane = lane.clone();
+            move || {
+                for number in 0..6 {
+                    push(&lane, number);
+                }
+            }
+        });
+        let mut expected = 0;
+        take(&lane, &mut expected);
+        producer.join().expect("the producer ends");
+        take(&lane, &mut expected);
+        assert_eq!(expected, 6);
+    });
+}
+
+#[test]
+fn a_push_is_seen_by_a_worker_that_goes_to_sleep_or_wakes_it() {
+    loom::model(|| {
+        let shared = Arc::new((Lane::new(128), Epoch::new(), AtomicBool::new(false)));
+        let producer = thread::spawn({
+            let shared = shared.clone();
+            move || {
+                let (lane, epoch, bell) = &*shared;
+                push(lane, 0);
+                epoch.after_push(lane, || bell.store(true, Ordering::SeqCst));
+            }
+        });
+        let (lane, epoch, bell) = &*shared;
+        epoch.fall_asleep();
+        let asleep = lane.is_empty();
+        producer.join().expect("the producer ends");
+        assert!(!asleep || bell.load(Ordering::SeqCst), "the worker sleeps with an event in the lane");
+    });
+}
+
+#[test]
+fn one_sleep_is_ended_once_by_each_publisher() {
+    loom::model(|| {
+        let shared = Arc::new((Lane::new(128), Epoch::new()));
+        shared.1.fall_asleep();
+        let producer = thread::spawn({
+            let shared = shared.clone();
+            move || {
+                let (lane, epoch) = &*shared;
+                let mut rings = 0;
+                for number in 0..2 {
+                    push(lane, number);
+                    epoch.after_push(lane, || rings += 1);
+                }
+                rings
+            }
+        });
+        assert_eq!(producer.join().expect("the producer ends"), 1);
+    });
+}

@@ -48,5 +48,19 @@ test: all lint
 	$(CARGO) build
 	$(CARGO) test
 
+install:
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(OPENL2TP_PLUGIN_DIR) \
+		$(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7
+	install -m 755 $(TARGET)/release/libherald.so $(DESTDIR)$(LIBDIR)/libherald.so.$(VERSION)
+	ln -sf libherald.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libherald.so.0
+	ln -sf libherald.so.0 $(DESTDIR)$(LIBDIR)/libherald.so
+	install -m 755 $(TARGET)/release/libherald.so $(DESTDIR)$(OPENL2TP_PLUGIN_DIR)/event_sock.so
+	install -m 644 include/herald.h $(DESTDIR)$(PREFIX)/include/herald.h
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' herald.pc.in \
+		>$(DESTDIR)$(LIBDIR)/pkgconfig/herald.pc
+	chmod 644 $(DESTDIR)$(LIBDIR)/pkgconfig/herald.pc
+	install -m 644 docs/man/herald.toml.5 $(DESTDIR)$(PREFIX)/share/man/man5/herald.toml.5
+	install -m 644 docs/man/herald.7 $(DESTDIR)$(PREFIX)/share/man/man7/herald.7
+
 clean:
 	$(CARGO) clean

@@ -1,6 +1,7 @@
 //! The programs that load us. The only place with `unsafe`.
 //!
 //! - [`openl2tpd`]: the daemon's event_sock plugin.
+//! - `opensips`: its event_datagram module.
 //! - [`capi`]: any C program, through `herald.h`.
 
 /// Runs the body of an exported function. A panic does not cross into the host: it is reported
@@ -16,6 +17,7 @@ macro_rules! boundary {
 
 pub mod capi;
 pub mod openl2tpd;
+mod opensips;
 mod process;
 pub(crate) mod symbol;
 

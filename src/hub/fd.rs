@@ -22,6 +22,11 @@ impl<T: AsFd + IntoRawFd> Fd<T> {
         Fd { identity: identity(&inner), inner: Some(inner) }
     }
 
+    /// Takes care of a descriptor that forked children shall inherit and use.
+    pub fn inherited(inner: T) -> Self {
+        Fd { identity: identity(&inner), inner: Some(inner) }
+    }
+
     /// What it was made of.
     pub fn get(&self) -> &T {
         self.inner.as_ref().expect("it is there until it is dropped")

@@ -34,6 +34,7 @@ use std::time::{Duration, Instant};
 use thread_local::ThreadLocal;
 
 pub use fd::Fd;
+pub(crate) use fork::generation;
 pub use fork::in_child;
 pub use poll::{Interest, Poll, Readiness};
 pub use queue::{LostRecord, Overflow, Pushed, Queue};

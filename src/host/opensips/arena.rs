@@ -1,0 +1,267 @@
+//! Memory that all processes of an OpenSIPS share: the subscriptions, and what is counted.
+//!
+//! A subscription is read in every process, and the host's own allocator is an inline maze that
+//! differs from build to build, so subscriptions live in slots of our own, mapped before the host
+//! forks, taken and given back with compare-and-swap.
+
+use std::cell::UnsafeCell;
+use std::ffi::c_void;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+use super::abi::ReplySock;
+use crate::transport::datagram::{Account, Tally, Target};
+
+/// What is counted, in the order of the statistics.
+#[derive(Debug, Clone, Copy)]
+#[repr(usize)]
+pub enum Count {
+    Raised,
+    Sent,
+    Queued,
+    Retried,
+    DroppedFull,
+    DroppedGone,
+    DroppedTooLarge,
+    DroppedError,
+}
+
+const COUNTS: usize = 8;
+
+/// The longest address, as written: a host name has at most 253 bytes (RFC 1035), `[…]` adds two.
+pub const MAX_ADDRESS: usize = 255;
+
+/// Seconds for which a subscription that the host has not used yet is left alone.
+const YOUNG: u64 = 10;
+
+const FREE: u32 = 0;
+const TAKEN: u32 = 1;
+const LIVE: u32 = 2;
+
+/// A place for a subscription. The host holds a pointer to `sock`, which is the slot's own.
+#[repr(C, align(64))]
+struct Slot {
+    sock: UnsafeCell<ReplySock>,
+    state: AtomicU32,
+    /// Events have been raised for it: it is no leftover of a look-up.
+    raised: AtomicBool,
+    /// Which subscription this is; never used again.
+    serial: AtomicU64,
+    born: AtomicU64,
+    target: UnsafeCell<Target>,
+    address: UnsafeCell<[u8; MAX_ADDRESS]>,
+}
+
+#[repr(C)]
+struct Header {
+    counts: [AtomicU64; COUNTS],
+    serial: AtomicU64,
+    slots: usize,
+}
+
+/// The mapping; null until the module has been initialised.
+static ARENA: AtomicPtr<Header> = AtomicPtr::new(null_mut());
+
+/// The arena. It stays mapped for the life of the process.
+#[derive(Clone, Copy)]
+pub struct Arena {
+    header: &'static Header,
+    slots: &'static [Slot],
+}
+
+// SAFETY: what a slot holds in cells is written only by whoever has taken it, before it is live, and
+// by the host, which has locks of its own around what it reads and writes.
+unsafe impl Send for Arena {}
+// SAFETY: as above.
+unsafe impl Sync for Arena {}
+
+/// A subscription, for one raise: a copy, so that nothing changes underneath.
+#[derive(Clone, Copy)]
+pub struct Subscription {
+    /// Names it for ever: serial and slot.
+    pub key: u64,
+    pub slot: usize,
+    pub target: Target,
+}
+
+/// Bits of a key that are the slot; the others are the serial.
+const SLOT_BITS: u32 = 12;
+
+/// The largest `max_subscribers`.
+pub const MAX_SLOTS: usize = 1 << SLOT_BITS;
+
+impl Arena {
+    const SLOTS_AT: usize = size_of::<Header>().next_multiple_of(align_of::<Slot>());
+
+    /// Maps the arena, shared with every child from now on.
+    pub fn map(slots: usize) -> std::io::Result<()> {
+        let len = Self::SLOTS_AT + slots * size_of::<Slot>();
+        // SAFETY: an anonymous mapping of our own; the kernel chooses the place.
+        let mapped = unsafe {
+            libc::mmap(
+                null_mut(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if mapped == libc::MAP_FAILED {
+            return Err(std::io::Error::last_os_error());
+        }
+        let header = mapped.cast::<Header>();
+        // SAFETY: the mapping is large enough, aligned to a page, and nobody else knows it yet. All
+        // other fields are valid as the zeros that the kernel gives.
+        unsafe { (&raw mut (*header).slots).write(slots) };
+        ARENA.store(header, Ordering::Release);
+        Ok(())
+    }
+
+    /// The arena, once it is mapped.
+    pub fn get() -> Option<Arena> {
+        let header = ARENA.load(Ordering::Acquire);
+        // SAFETY: null, or the mapping that `map` made, which is never unmapped. Its slots are valid
+        // as zeros but for `target`, which is written before a slot goes live, and read only then.
+        unsafe {
+            let header = header.as_ref()?;
+            let first = (&raw const *header).cast::<u8>().add(Self::SLOTS_AT).cast::<Slot>();
+            Some(Arena { header, slots: std::slice::from_raw_parts(first, header.slots) })
+        }
+    }
+
+    pub fn count(&self, what: Count, by: u64) {
+        if let Some(count) = self.header.counts.get(what as usize) {
+            count.fetch_add(by, Ordering::Relaxed);
+        }
+    }
+
+    pub fn counted(&self, what: Count) -> u64 {
+        self.header.counts.get(what as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// How many subscriptions there are.
+    pub fn live(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.state.load(Ordering::Relaxed) == LIVE).count()
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Puts a subscription into a slot; null if there is none left. `make` gets the address, copied
+    /// to where it stays.
+    pub fn add(
+        &self,
+        address: &[u8],
+        target: Target,
+        make: impl FnOnce(&'static [u8]) -> ReplySock,
+    ) -> *mut ReplySock {
+        let Some(slot) = self.take() else { return null_mut() };
+        let len = address.len().min(MAX_ADDRESS);
+        // SAFETY: we have taken the slot, so nobody else reads or writes its cells.
+        unsafe {
+            let kept = &mut *slot.address.get();
+            kept[..len].copy_from_slice(&address[..len]);
+            slot.target.get().write(target);
+            slot.sock.get().write(make(std::slice::from_raw_parts(kept.as_ptr(), len)));
+        }
+        slot.raised.store(false, Ordering::Relaxed);
+        slot.born.store(now(), Ordering::Relaxed);
+        slot.serial.store(self.header.serial.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        slot.state.store(LIVE, Ordering::Release);
+        slot.sock.get()
+    }
+
+    fn take(&self) -> Option<&'static Slot> {
+        let take = |from| {
+            move |slot: &&Slot| {
+                slot.state.compare_exchange(from, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            }
+        };
+        self.slots.iter().find(take(FREE)).or_else(|| {
+            // The core's look-up of a subscriber that does not exist parses a socket and never frees
+            // it. It gets no subscription time. Neither do members of an event_virtual group, but
+            // these are parsed right before their first event.
+            self.slots.iter().filter(|slot| slot.is_leftover()).find(take(LIVE))
+        })
+    }
+
+    /// Gives a slot back. What is no subscription of ours is left alone.
+    pub fn free(&self, sock: *const ReplySock) {
+        if let Some((_, slot)) = self.slot_of(sock) {
+            slot.state.store(FREE, Ordering::Release);
+        }
+    }
+
+    /// Looks at a subscription for which an event is raised.
+    pub fn subscription(&self, sock: *const ReplySock) -> Option<Subscription> {
+        let (index, slot) = self.slot_of(sock)?;
+        slot.raised.store(true, Ordering::Relaxed);
+        self.read(index, slot)
+    }
+
+    /// The subscription that a key names, if it is still there.
+    pub fn by_key(&self, key: u64) -> Option<Subscription> {
+        let index = (key & (MAX_SLOTS as u64 - 1)) as usize;
+        let found = self.read(index, self.slots.get(index)?)?;
+        (found.key == key).then_some(found)
+    }
+
+    fn read(&self, index: usize, slot: &Slot) -> Option<Subscription> {
+        if slot.state.load(Ordering::Acquire) != LIVE {
+            return None;
+        }
+        let serial = slot.serial.load(Ordering::Relaxed);
+        // SAFETY: written before the slot went live, and the host frees a subscription only when no
+        // raise of it runs; if it did, we would read another whole target, or notice below.
+        let target = unsafe { slot.target.get().read_volatile() };
+        let unchanged =
+            slot.state.load(Ordering::Acquire) == LIVE && slot.serial.load(Ordering::Relaxed) == serial;
+        let key = serial << SLOT_BITS | index as u64;
+        unchanged.then_some(Subscription { key, slot: index, target })
+    }
+
+    fn slot_of(&self, sock: *const ReplySock) -> Option<(usize, &'static Slot)> {
+        let offset = (sock as usize).checked_sub(self.slots.as_ptr() as usize)?;
+        let index = offset / size_of::<Slot>();
+        (offset % size_of::<Slot>() == 0).then(|| Some((index, self.slots.get(index)?)))?
+    }
+}
+
+impl Slot {
+    fn is_leftover(&self) -> bool {
+        // SAFETY: the host writes the time once, when the subscription enters its list; a torn read
+        // of an aligned word does not happen.
+        let subscribed = unsafe { (&raw const (*self.sock.get()).subscription_time).read_volatile() };
+        subscribed == 0
+            && !self.raised.load(Ordering::Relaxed)
+            && now().saturating_sub(self.born.load(Ordering::Relaxed)) > YOUNG
+    }
+}
+
+/// Seconds, as the host counts them.
+pub fn now() -> u64 {
+    // SAFETY: time(2) without a place to write to has no preconditions.
+    u64::try_from(unsafe { libc::time(null_mut()) }).unwrap_or(0)
+}
+
+impl Account for Arena {
+    fn count(&self, what: Tally, by: u64) {
+        let count = match what {
+            Tally::Sent => Count::Sent,
+            Tally::Queued => Count::Queued,
+            Tally::Retried => Count::Retried,
+            Tally::DroppedFull => Count::DroppedFull,
+            Tally::DroppedGone => Count::DroppedGone,
+            Tally::DroppedTooLarge => Count::DroppedTooLarge,
+            Tally::DroppedError => Count::DroppedError,
+        };
+        Arena::count(self, count, by);
+    }
+}
+
+// The host's pointer is the slot's.
+const _: () = assert!(std::mem::offset_of!(Slot, sock) == 0);
+// The mapping is a page or more, aligned as the kernel maps.
+const _: () = assert!(align_of::<Slot>() <= 4096 && size_of::<*mut c_void>() == 8);

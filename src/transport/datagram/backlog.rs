@@ -1,0 +1,129 @@
+//! For a host that sends datagrams on its own thread: what its sockets would not take.
+//!
+//! The host hands each such datagram to its hub as an event without a name, made by
+//! [`Backlog::event`]; the worker sends them in order as the readers catch up. While any of a
+//! destination's datagrams is on its way here, the host must send the next ones the same way.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::destination::{Account, Destination, Offered, PAUSE, Progress, Tally};
+use super::outlet::Outlet;
+use crate::event::{Event, Param, Value};
+use crate::hub::{Overflow, Poll, Readiness, Transport, TransportStats};
+
+/// The host's side. Keys name its destinations; they have 48 bits and are never used again.
+pub trait Relay: Account {
+    /// The way to a destination; none if it is no destination any more.
+    fn outlet(&self, key: u64) -> Option<Outlet>;
+    /// So many of a destination's datagrams have been sent or dropped.
+    fn settled(&self, key: u64, count: u64);
+    /// How many bytes may wait for a destination.
+    fn limit(&self) -> usize;
+}
+
+/// The transport.
+pub struct Backlog<R: Relay> {
+    relay: R,
+    destinations: HashMap<u64, Destination>,
+    pausing: Option<Instant>,
+    stats: Arc<TransportStats>,
+}
+
+impl<R: Relay> Backlog<R> {
+    /// A transport without destinations.
+    pub fn new(relay: R) -> Self {
+        Backlog { relay, destinations: HashMap::new(), pausing: None, stats: Arc::default() }
+    }
+
+    /// The parameters of the event that carries a datagram to the destination `key`.
+    pub fn event(key: u64, datagram: &[u8]) -> [Param<'_>; 2] {
+        let param = |value| Param { name: "", value };
+        [param(Value::Uint(key)), param(Value::Bytes(datagram))]
+    }
+
+    fn flush_one(&mut self, poll: &Poll, key: u64) {
+        let Some(destination) = self.destinations.get_mut(&key) else { return };
+        let (left, _, progress) = destination.flush(&self.relay, poll, key);
+        self.relay.settled(key, left);
+        match progress {
+            Progress::Idle => {
+                self.destinations.remove(&key);
+            }
+            Progress::Waiting => {}
+            Progress::Pausing => self.pausing = Some(Instant::now() + PAUSE),
+        }
+    }
+}
+
+impl<R: Relay> Transport for Backlog<R> {
+    fn stats(&self) -> Arc<TransportStats> {
+        self.stats.clone()
+    }
+
+    fn start(&mut self, _poll: &Poll) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event<'_>) {
+        let mut params = event.params().map(|param| param.value);
+        let (Some(Value::Uint(key)), Some(Value::Bytes(datagram))) = (params.next(), params.next())
+        else {
+            return;
+        };
+        if !self.destinations.contains_key(&key) {
+            let Some(outlet) = self.relay.outlet(key) else {
+                self.relay.count(Tally::DroppedGone, 1);
+                return self.relay.settled(key, 1);
+            };
+            let fresh = Destination::new(outlet, self.relay.limit(), Overflow::DropNewest);
+            self.destinations.insert(key, fresh);
+        }
+        let Some(destination) = self.destinations.get_mut(&key) else { return };
+        if destination.queue(datagram, &self.relay) != Offered::Taken {
+            self.relay.settled(key, 1);
+        }
+    }
+
+    /// The host counts for itself what its hub's ring could not take.
+    fn lost(&mut self, _count: u64) {}
+
+    fn flush(&mut self, poll: &Poll) {
+        let unsent: Vec<u64> = self
+            .destinations
+            .iter()
+            .filter(|(_, destination)| !destination.is_waiting())
+            .map(|(key, _)| *key)
+            .collect();
+        for key in unsent {
+            self.flush_one(poll, key);
+        }
+    }
+
+    fn ready(&mut self, poll: &Poll, key: u64, _readiness: Readiness) {
+        self.flush_one(poll, key);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.pausing
+    }
+
+    fn timeout(&mut self, poll: &Poll) {
+        self.pausing = None;
+        self.flush(poll);
+    }
+
+    fn has_pending(&self) -> bool {
+        !self.destinations.is_empty()
+    }
+
+    fn close(&mut self, poll: &Poll) {
+        for (key, mut destination) in self.destinations.drain() {
+            let dropped = destination.abandon(poll);
+            self.relay.count(Tally::DroppedFull, dropped);
+            self.relay.settled(key, dropped);
+        }
+    }
+}

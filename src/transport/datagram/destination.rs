@@ -1,0 +1,211 @@
+//! One destination: its way out, and what waits for it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::MAX_UDP;
+use super::outlet::{Outlet, Sent};
+use crate::hub::{Interest, Overflow, Poll};
+
+/// What is counted of datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tally {
+    /// The kernel has it.
+    Sent,
+    /// It had to wait.
+    Queued,
+    /// Another try was made for one that waits.
+    Retried,
+    /// Dropped: too much waits already.
+    DroppedFull,
+    /// Dropped: nobody listens.
+    DroppedGone,
+    /// Dropped: larger than the transport can carry.
+    DroppedTooLarge,
+    /// Dropped: the system refused it.
+    DroppedError,
+}
+
+/// Who counts.
+pub trait Account: Send {
+    /// Adds to a count.
+    fn count(&self, what: Tally, by: u64);
+}
+
+/// How long to wait when the system has no buffers, which no socket tells the end of.
+pub(super) const PAUSE: Duration = Duration::from_millis(10);
+
+/// How many datagrams leave in one system call.
+const BATCH: usize = 64;
+
+/// Datagrams on their way to one target.
+pub struct Destination {
+    outlet: Outlet,
+    queue: VecDeque<Box<[u8]>>,
+    queued_bytes: usize,
+    limit: usize,
+    overflow: Overflow,
+    /// Whether the poll waits for room.
+    waiting: bool,
+}
+
+/// What a destination needs of its transport after a flush.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Progress {
+    /// Nothing waits.
+    Idle,
+    /// The poll tells when there is room.
+    Waiting,
+    /// Nothing tells: try again after [`PAUSE`].
+    Pausing,
+}
+
+/// What became of a datagram that was offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Offered {
+    /// It is sent, or waits.
+    Taken,
+    /// It, or this many older ones, were dropped.
+    Dropped(u64),
+    /// There is no room, and the policy is to disconnect.
+    Disconnect,
+}
+
+impl Destination {
+    /// A destination for which at most `limit` bytes wait.
+    pub fn new(outlet: Outlet, limit: usize, overflow: Overflow) -> Self {
+        Destination { outlet, queue: VecDeque::new(), queued_bytes: 0, limit, overflow, waiting: false }
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether the poll tells when there is room.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
+    /// Bytes that wait.
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Sends a datagram at once if nothing is before it, else queues it.
+    pub fn offer(&mut self, datagram: &[u8], account: &impl Account) -> Offered {
+        if self.outlet.is_udp() && datagram.len() > MAX_UDP {
+            account.count(Tally::DroppedTooLarge, 1);
+            return Offered::Dropped(1);
+        }
+        if self.queue.is_empty() {
+            let sent = self.outlet.send(datagram);
+            if sent != Sent::Later {
+                return match settle(sent, account) {
+                    true => Offered::Taken,
+                    false => Offered::Dropped(1),
+                };
+            }
+        }
+        self.queue(datagram, account)
+    }
+
+    /// Queues a datagram behind all others.
+    pub fn queue(&mut self, datagram: &[u8], account: &impl Account) -> Offered {
+        let mut dropped = 0;
+        while self.queued_bytes + datagram.len() > self.limit {
+            match self.overflow {
+                Overflow::Disconnect => return Offered::Disconnect,
+                Overflow::DropOldest if !self.queue.is_empty() => {
+                    self.forget(1);
+                    dropped += 1;
+                }
+                Overflow::DropOldest | Overflow::DropNewest => {
+                    account.count(Tally::DroppedFull, dropped + 1);
+                    return Offered::Dropped(dropped + 1);
+                }
+            }
+        }
+        account.count(Tally::DroppedFull, dropped);
+        account.count(Tally::Queued, 1);
+        self.queue.push_back(datagram.into());
+        self.queued_bytes += datagram.len();
+        if dropped == 0 { Offered::Taken } else { Offered::Dropped(dropped) }
+    }
+
+    /// Sends what waits, as far as the socket takes it. The first number is how many have left the
+    /// queue, the second how many of these were dropped.
+    pub fn flush(&mut self, account: &impl Account, poll: &Poll, key: u64) -> (u64, u64, Progress) {
+        let (mut left, mut dropped) = (0, 0);
+        let mut progress = Progress::Idle;
+        while !self.queue.is_empty() {
+            let batch: Vec<&[u8]> = self.queue.iter().take(BATCH).map(|datagram| &**datagram).collect();
+            let (count, outcome) = self.outlet.send_many(&batch);
+            account.count(Tally::Retried, batch.len().min(count + 1) as u64);
+            account.count(Tally::Sent, count as u64);
+            self.forget(count);
+            left += count as u64;
+            match outcome {
+                Sent::Done => {}
+                Sent::Later => {
+                    progress = Progress::Waiting;
+                    break;
+                }
+                failed => {
+                    settle(failed, account);
+                    self.forget(1);
+                    left += 1;
+                    dropped += 1;
+                }
+            }
+        }
+        (left, dropped, self.wait(progress, poll, key))
+    }
+
+    /// Enters the socket into the poll, or takes it out.
+    fn wait(&mut self, progress: Progress, poll: &Poll, key: u64) -> Progress {
+        let Ok(socket) = self.outlet.socket() else { return progress };
+        if progress != Progress::Waiting {
+            if std::mem::take(&mut self.waiting) {
+                poll.remove(socket);
+            }
+            return progress;
+        }
+        let interest = Interest { read: false, write: true };
+        // The socket may be another than before: its listener was started anew.
+        self.waiting =
+            poll.change(socket, key, interest).or_else(|_| poll.add(socket, key, interest)).is_ok();
+        if self.waiting { progress } else { Progress::Pausing }
+    }
+
+    /// Gives up what waits; how many that were.
+    pub fn abandon(&mut self, poll: &Poll) -> u64 {
+        let count = self.queue.len();
+        self.forget(count);
+        if self.waiting
+            && let Ok(socket) = self.outlet.socket()
+        {
+            poll.remove(socket);
+        }
+        self.waiting = false;
+        count as u64
+    }
+
+    fn forget(&mut self, count: usize) {
+        self.queued_bytes -= self.queue.drain(..count).map(|datagram| datagram.len()).sum::<usize>();
+    }
+}
+
+/// Counts what became of a datagram that will not be tried again; whether it was sent.
+pub fn settle(sent: Sent, account: &impl Account) -> bool {
+    let tally = match sent {
+        Sent::Done => Tally::Sent,
+        Sent::TooLarge => Tally::DroppedTooLarge,
+        Sent::Gone => Tally::DroppedGone,
+        Sent::Later | Sent::Failed(_) => Tally::DroppedError,
+    };
+    account.count(tally, 1);
+    sent == Sent::Done
+}

@@ -1,0 +1,244 @@
+//! A hub's datagram subscriber: it listens at an address and says nothing.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::address::Target;
+use super::destination::{Account, Destination, Offered, PAUSE, Progress, Tally};
+use super::filter::Filter;
+use super::outlet::Outlet;
+use crate::event::{Event, Param, Value};
+use crate::hub::{Overflow, Poll, Readiness, SubscriberStats, Transport, TransportStats};
+use crate::log::{Level, Limiter, Log};
+use crate::wire::{jsonrpc, text};
+
+/// The event that tells a subscriber how many events were dropped (`count`), at the place in its
+/// stream where they are missing. Only a subscriber whose filter names it to the letter gets it.
+pub const LOST_EVENT: &str = "E_HERALD_EVENTS_LOST";
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// The text grammar of OpenSIPS 2.4 and 3.0.
+    Text,
+    /// JSON-RPC 2.0 notifications, as OpenSIPS 3.1 and later.
+    #[default]
+    Json,
+}
+
+impl Format {
+    /// Appends the event.
+    pub fn encode(self, event: &Event<'_>, out: &mut Vec<u8>) {
+        match self {
+            Format::Text => text::encode(event, out),
+            Format::Json => jsonrpc::encode(event, out),
+        }
+    }
+}
+
+/// What a subscriber wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriberOptions {
+    /// Where it listens.
+    pub to: Target,
+    /// Which events it gets.
+    pub events: Filter,
+    /// How they are written.
+    pub format: Format,
+    /// After which time it gets no more; none is never.
+    pub expire: Option<Duration>,
+    /// Bytes that may wait for it.
+    pub queue_bytes: usize,
+    /// What happens when that many wait; [`Overflow::Disconnect`] ends the subscription.
+    pub overflow: Overflow,
+    /// Bytes of the socket's send buffer, which bounds a unix datagram; 0 is the system's default.
+    pub send_buffer: usize,
+}
+
+/// The transport of one subscriber.
+pub struct Subscriber {
+    name: String,
+    options: SubscriberOptions,
+    expires: Option<Instant>,
+    /// None once the subscription has ended.
+    destination: Option<Destination>,
+    buffer: Vec<u8>,
+    lost: u64,
+    pausing: Option<Instant>,
+    account: Counts,
+    subscriber: Arc<SubscriberStats>,
+    limiter: Limiter,
+    log: Log,
+}
+
+impl Subscriber {
+    /// A subscriber; `name` is its address as the operator wrote it. Nothing is sent until it has
+    /// been added to a hub. Its expiry counts from now.
+    pub fn new(name: &str, options: SubscriberOptions, log: Log) -> Self {
+        let outlet = Outlet::new(options.to, options.send_buffer);
+        let subscriber = Arc::new(SubscriberStats { id: 1, ..SubscriberStats::default() });
+        let stats = Arc::new(TransportStats::default());
+        stats.arrived(subscriber.clone());
+        Subscriber {
+            name: name.to_owned(),
+            expires: options.expire.and_then(|time| Instant::now().checked_add(time)),
+            destination: Some(Destination::new(outlet, options.queue_bytes, options.overflow)),
+            options,
+            buffer: Vec::new(),
+            lost: 0,
+            pausing: None,
+            account: Counts { stats, subscriber: subscriber.clone() },
+            subscriber,
+            limiter: Limiter::new(),
+            log,
+        }
+    }
+
+    /// Offers the datagram in the buffer; whether the subscription goes on.
+    fn offer(&mut self) -> bool {
+        let Some(destination) = &mut self.destination else { return false };
+        let offered = destination.offer(&self.buffer, &self.account);
+        match offered {
+            Offered::Taken => {}
+            Offered::Dropped(count) => self.note_lost(count),
+            Offered::Disconnect => {
+                self.account.count(Tally::DroppedFull, 1);
+                self.account.stats.overflowed.add(1);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn note_lost(&mut self, count: u64) {
+        self.limiter.write(
+            &self.log,
+            Level::Warning,
+            format_args!(
+                "herald: {}: dropped {count} datagrams: gone, too slow, or too large",
+                self.name
+            ),
+        );
+        if self.options.events.names(LOST_EVENT) {
+            self.lost += count;
+        }
+    }
+
+    /// Tells the subscriber what it has lost, if it wants to know.
+    fn tell_lost(&mut self) {
+        if self.lost == 0 {
+            return;
+        }
+        let count = std::mem::take(&mut self.lost);
+        let params = [Param { name: "count", value: Value::Uint(count) }];
+        self.buffer.clear();
+        self.options.format.encode(&Event::new(LOST_EVENT, &params), &mut self.buffer);
+        let Some(destination) = &mut self.destination else { return };
+        // What does not fit now is told with what comes next.
+        if !matches!(destination.offer(&self.buffer, &self.account), Offered::Taken) {
+            self.lost += count;
+        }
+    }
+
+    fn end(&mut self, poll: &Poll, why: &str) {
+        if let Some(mut destination) = self.destination.take() {
+            let unsent = destination.abandon(poll);
+            self.account.count(Tally::DroppedFull, unsent);
+            self.account.stats.left(self.subscriber.id);
+            self.log.write(Level::Info, format_args!("herald: {}: {why}; {unsent} unsent", self.name));
+        }
+    }
+}
+
+impl Transport for Subscriber {
+    fn stats(&self) -> Arc<TransportStats> {
+        self.account.stats.clone()
+    }
+
+    fn start(&mut self, _poll: &Poll) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event<'_>) {
+        let expired = self.expires.is_some_and(|expires| expires <= Instant::now());
+        if self.destination.is_none() || expired || !self.options.events.wants(event.name()) {
+            return;
+        }
+        self.tell_lost();
+        self.buffer.clear();
+        self.options.format.encode(event, &mut self.buffer);
+        if !self.offer() {
+            // The next timeout ends it.
+            self.expires = Some(Instant::now());
+        }
+    }
+
+    fn lost(&mut self, count: u64) {
+        if self.destination.is_some() {
+            self.account.count(Tally::DroppedFull, count);
+            self.note_lost(count);
+        }
+    }
+
+    fn flush(&mut self, poll: &Poll) {
+        let Some(destination) = &mut self.destination else { return };
+        let (_, dropped, progress) = destination.flush(&self.account, poll, 0);
+        self.pausing = (progress == Progress::Pausing).then(|| Instant::now() + PAUSE);
+        if dropped > 0 {
+            self.note_lost(dropped);
+        }
+        if progress == Progress::Idle {
+            self.tell_lost();
+        }
+        let waiting = self.destination.as_ref().map_or(0, Destination::queued_bytes);
+        self.subscriber.queued_bytes.set(waiting as u64);
+    }
+
+    fn ready(&mut self, poll: &Poll, _key: u64, _readiness: Readiness) {
+        self.flush(poll);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.destination.as_ref()?;
+        self.pausing.into_iter().chain(self.expires).min()
+    }
+
+    fn timeout(&mut self, poll: &Poll) {
+        if self.expires.is_some_and(|expires| expires <= Instant::now()) {
+            self.end(poll, "the subscription has ended");
+        } else {
+            self.flush(poll);
+        }
+    }
+
+    fn has_pending(&self) -> bool {
+        self.destination.as_ref().is_some_and(|destination| !destination.is_empty())
+    }
+
+    fn close(&mut self, poll: &Poll) {
+        self.end(poll, "the hub closes");
+    }
+}
+
+/// Counts into the statistics of the hub.
+struct Counts {
+    stats: Arc<TransportStats>,
+    subscriber: Arc<SubscriberStats>,
+}
+
+impl Account for Counts {
+    fn count(&self, what: Tally, by: u64) {
+        match what {
+            Tally::Sent => {
+                self.stats.delivered.add(by);
+                self.subscriber.delivered.add(by);
+            }
+            Tally::Queued | Tally::Retried => {}
+            Tally::DroppedFull | Tally::DroppedGone | Tally::DroppedTooLarge | Tally::DroppedError => {
+                self.stats.dropped.add(by);
+                self.subscriber.dropped.add(by);
+            }
+        }
+    }
+}

@@ -215,6 +215,57 @@ typedef struct herald_event_sock_options {
 } herald_event_sock_options;
 
 /**
+ * How the events of a datagram subscriber are written: one of HERALD_FORMAT_*.
+ */
+typedef uint32_t herald_format;
+
+/**
+ * A datagram subscriber. A field that is 0 or NULL has its default.
+ */
+typedef struct herald_datagram_options {
+    /**
+     * sizeof(herald_datagram_options).
+     */
+    size_t size;
+    /**
+     * Where it listens: "udp:host:port", "udp:[v6]:port" or "unix:/path". Must be given. A host
+     * name is looked up once, during the call.
+     */
+    const char *to;
+    /**
+     * Names of the events that it gets; '*' stands for any characters. By default all. One that
+     * lists "E_HERALD_EVENTS_LOST" to the letter is told, by that event, how many were dropped
+     * (its parameter count) at the place in its stream where they are missing.
+     */
+    const char *const *events;
+    /**
+     * How many there are.
+     */
+    size_t events_count;
+    /**
+     * How they are written; JSON by default.
+     */
+    herald_format format;
+    /**
+     * Seconds after which it gets no more; 0 is never.
+     */
+    uint32_t expire_s;
+    /**
+     * Bytes that may wait for it, 4096 to 1073741824; 1048576 by default.
+     */
+    size_t queue_bytes;
+    /**
+     * What happens when that many wait; HERALD_OVERFLOW_DISCONNECT ends the subscription.
+     */
+    herald_overflow overflow;
+    /**
+     * Bytes of the socket's send buffer, which bounds the size of a unix datagram; 0 is the
+     * system's default. UDP carries events of up to 65457 bytes.
+     */
+    uint32_t send_buffer;
+} herald_datagram_options;
+
+/**
  * What a hub has counted since it was opened.
  */
 typedef struct herald_stats {
@@ -458,6 +509,16 @@ typedef struct herald_subscriber_stats {
  */
 #define HERALD_OVERFLOW_DISCONNECT 2
 
+/**
+ * JSON-RPC 2.0 notifications, as OpenSIPS 3.1 and later write them.
+ */
+#define HERALD_FORMAT_JSON 0
+
+/**
+ * The text grammar of OpenSIPS 2.4 and 3.0.
+ */
+#define HERALD_FORMAT_TEXT 1
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -561,6 +622,19 @@ herald_error herald_hub_serve_event_sock(struct herald_hub *hub,
                                          const struct herald_event_sock_options *options);
 
 /**
+ * Sends a hub's events to a datagram subscriber, one datagram each, until it expires or the hub is
+ * closed. One that is gone, or does not keep up, loses only its own events, and they are counted.
+ *
+ * `options` is copied.
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID (an address that is none, a host that cannot be
+ * resolved), HERALD_ERROR_SIZE, HERALD_ERROR_SYSTEM, HERALD_ERROR_CLOSED, HERALD_ERROR_FORKED,
+ * HERALD_ERROR_FAILED.
+ */
+herald_error herald_hub_add_datagram(struct herald_hub *hub,
+                                     const struct herald_datagram_options *options);
+
+/**
  * Reads what a hub has counted. `stats->size` must be set.
  *
  * Not to be called where siglongjmp() can leave it: it takes a lock.
@@ -643,6 +717,19 @@ herald_error herald_hub_attach_thread(struct herald_hub *hub);
  */
 herald_error herald_hub_serve_event_sock(struct herald_hub *hub,
                                          const struct herald_event_sock_options *options);
+
+/**
+ * Sends a hub's events to a datagram subscriber, one datagram each, until it expires or the hub is
+ * closed. One that is gone, or does not keep up, loses only its own events, and they are counted.
+ *
+ * `options` is copied.
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID (an address that is none, a host that cannot be
+ * resolved), HERALD_ERROR_SIZE, HERALD_ERROR_SYSTEM, HERALD_ERROR_CLOSED, HERALD_ERROR_FORKED,
+ * HERALD_ERROR_FAILED.
+ */
+herald_error herald_hub_add_datagram(struct herald_hub *hub,
+                                     const struct herald_datagram_options *options);
 
 /**
  * Publishes an event: a name and `count` parameters. Everything is copied before it returns.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::hub::Overflow;
+use crate::transport::datagram::{self, Filter, Format, SubscriberOptions};
 use crate::transport::event_sock::EventSock;
 use crate::transport::stream::StreamOptions;
 
@@ -16,11 +17,13 @@ use crate::transport::stream::StreamOptions;
 pub struct Config {
     /// The section `[event_sock]`.
     pub event_sock: StreamOptions,
+    /// The sections `[[datagram]]`: each a subscriber, with its address as the file has it.
+    pub datagrams: Vec<(String, SubscriberOptions)>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { event_sock: EventSock::default_options() }
+        Config { event_sock: EventSock::default_options(), datagrams: Vec::new() }
     }
 }
 
@@ -80,9 +83,11 @@ impl Config {
         let file: File = toml::from_str(text)
             .map_err(|error| (error.span(), error.message().trim_end().replace('\n', " ")))?;
         let mut config = Config::default();
-        file.event_sock
-            .apply(&mut config.event_sock)
-            .map_err(|(span, message)| (Some(span), message))?;
+        let invalid = |(span, message)| (Some(span), message);
+        file.event_sock.apply(&mut config.event_sock).map_err(invalid)?;
+        for section in file.datagram {
+            config.datagrams.push(section.read().map_err(invalid)?);
+        }
         Ok(config)
     }
 }
@@ -100,6 +105,7 @@ fn place(text: &str, span: Range<usize>) -> (usize, String) {
 #[serde(deny_unknown_fields, default)]
 struct File {
     event_sock: EventSockSection,
+    datagram: Vec<DatagramSection>,
 }
 
 #[derive(Deserialize, Default)]
@@ -155,18 +161,59 @@ impl EventSockSection {
             options.queue_bytes = within(bytes, StreamOptions::MIN_QUEUE, StreamOptions::MAX_QUEUE)?;
         }
         if let Some(policy) = self.overflow {
-            options.overflow = match policy.get_ref().as_str() {
-                "drop-newest" => Overflow::DropNewest,
-                "drop-oldest" => Overflow::DropOldest,
-                "disconnect" => Overflow::Disconnect,
-                other => {
-                    let message =
-                        format!("\"{other}\" is no policy: drop-newest, drop-oldest or disconnect");
-                    return Err((policy.span(), message));
-                }
-            };
+            options.overflow = overflow(policy)?;
         }
         Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DatagramSection {
+    to: Spanned<String>,
+    #[serde(default)]
+    events: Vec<String>,
+    format: Option<Spanned<String>>,
+    queue_bytes: Option<Spanned<usize>>,
+    overflow: Option<Spanned<String>>,
+    send_buffer: Option<Spanned<usize>>,
+}
+
+impl DatagramSection {
+    fn read(self) -> Result<(String, SubscriberOptions), Invalid> {
+        let span = self.to.span();
+        let target = datagram::parse(self.to.get_ref()).map_err(|error| (span, error.to_string()))?;
+        let mut options = SubscriberOptions::new(target);
+        options.events = Filter::new(self.events);
+        if let Some(format) = self.format {
+            options.format = match format.get_ref().as_str() {
+                "json" => Format::Json,
+                "text" => Format::Text,
+                other => return Err((format.span(), format!("\"{other}\" is no format: json or text"))),
+            };
+        }
+        if let Some(bytes) = self.queue_bytes {
+            options.queue_bytes = within(bytes, StreamOptions::MIN_QUEUE, StreamOptions::MAX_QUEUE)?;
+        }
+        if let Some(policy) = self.overflow {
+            options.overflow = overflow(policy)?;
+        }
+        if let Some(bytes) = self.send_buffer {
+            options.send_buffer = within(bytes, 0, StreamOptions::MAX_QUEUE)?;
+        }
+        Ok((self.to.into_inner(), options))
+    }
+}
+
+fn overflow(policy: Spanned<String>) -> Result<Overflow, Invalid> {
+    match policy.get_ref().as_str() {
+        "drop-newest" => Ok(Overflow::DropNewest),
+        "drop-oldest" => Ok(Overflow::DropOldest),
+        "disconnect" => Ok(Overflow::Disconnect),
+        other => {
+            let message = format!("\"{other}\" is no policy: drop-newest, drop-oldest or disconnect");
+            Err((policy.span(), message))
+        }
     }
 }
 
@@ -256,6 +303,18 @@ mod tests {
     }
 
     #[test]
+    fn every_datagram_section_is_a_subscriber() {
+        let text = "[[datagram]]\nto = \"udp:127.0.0.1:9000\"\nevents = [\"E_L2TP_*\"]\n\
+                    [[datagram]]\nto = \"unix:/run/x\"\nformat = \"text\"\n";
+        let datagrams = Config::parse(text).unwrap().datagrams;
+        assert_eq!(datagrams[0].0, "udp:127.0.0.1:9000");
+        assert!(
+            datagrams[0].1.events.wants("E_L2TP_SESSION_UP") && !datagrams[0].1.events.wants("E_OTHER")
+        );
+        assert_eq!((datagrams[0].1.format, datagrams[1].1.format), (Format::Json, Format::Text));
+    }
+
+    #[test]
     fn an_empty_file_is_the_defaults() {
         assert_eq!(Config::parse("").unwrap(), Config::default());
         assert_eq!(Config::parse("[event_sock]").unwrap(), Config::default());
@@ -280,6 +339,12 @@ mod tests {
             ("[event_sock]\nallow_uids = [-1]", ", line 2, key allow_uids: "),
             ("[event_sock]\npath = \"x.evt\"", ", line 2, key path: the path must be absolute"),
             ("[event_sock", ", line 1, key [event_sock: "),
+            ("[[datagram]]\nto = \"udp:x\"", ", line 2, key to: <x>: the port is missing"),
+            (
+                "[[datagram]]\nto = \"unix:/x\"\nformat = \"xml\"",
+                ", line 3, key format: \"xml\" is no format",
+            ),
+            ("[[datagram]]\nevents = []", ", line 1, key [[datagram]]: missing field `to`"),
         ] {
             let complaint = complaint(text);
             assert!(complaint.starts_with(expected), "{text}: {complaint}");

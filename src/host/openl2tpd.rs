@@ -6,6 +6,7 @@
 //! take no lock and own nothing; init and clean-up run with all signals blocked.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::fmt::Display;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
@@ -14,9 +15,11 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use super::symbol;
 use crate::config::Config;
 use crate::event::{L2tp, L2tpKind};
-use crate::hub::{Hub, HubOptions, PublishError};
+use crate::hub::{Hub, HubOptions, PublishError, Transport};
 use crate::log::{Level, Log, log};
+use crate::transport::datagram::Subscriber;
 use crate::transport::event_sock::EventSock;
+use crate::transport::listener::ListenError;
 
 const VERSION_TEXT: &str = concat!("herald ", env!("CARGO_PKG_VERSION"), "\0");
 
@@ -42,7 +45,7 @@ static HUB: AtomicPtr<Hub> = AtomicPtr::new(null_mut());
 /// the daemon's hooks. Trouble is reported in the daemon's log; the daemon goes on without events
 /// rather than not at all. Initialising what is initialised does nothing.
 ///
-/// The result is 0, or -1 if there is no event socket; openl2tpd ignores it.
+/// The result is 0, or -1 if no subscriber can be served; openl2tpd ignores it.
 ///
 /// # Safety
 ///
@@ -87,30 +90,41 @@ fn init() -> c_int {
     0
 }
 
-/// Starts a hub that serves the event socket as the configuration says.
+/// Starts a hub that serves subscribers as the configuration says; false if there are none to serve.
 fn start(log: &Log) -> bool {
     let config = Config::load().unwrap_or_else(|error| {
         log!(log, Error, "herald: {error}; the defaults are used instead");
         Config::default()
     });
-    let serve = || -> Result<Hub, Box<dyn std::error::Error>> {
-        let server = EventSock::listen(config.event_sock, log.clone())?;
-        let hub = Hub::start(HubOptions::default(), log.clone())?;
-        hub.add(Box::new(server))?;
+    let hub = match Hub::start(HubOptions::default(), log.clone()) {
+        Ok(hub) => hub,
+        Err(error) => {
+            log!(log, Error, "herald: cannot start: {error}");
+            return false;
+        }
+    };
+    let mut served = false;
+    let mut serve = |what: &dyn Display, transport: Result<Box<dyn Transport>, ListenError>| {
+        let added = transport
+            .map_err(|error| error.to_string())
+            .and_then(|transport| hub.add(transport).map_err(|error| error.to_string()));
+        match added {
+            Ok(()) => served = true,
+            Err(error) => log!(log, Error, "herald: no {what}: {error}"),
+        }
+    };
+    let event_sock = EventSock::listen(config.event_sock, log.clone());
+    serve(&"event socket", event_sock.map(|server| Box::new(server) as Box<dyn Transport>));
+    for (name, options) in config.datagrams {
+        serve(&name, Ok(Box::new(Subscriber::new(&name, options, log.clone()))));
+        log!(log, Info, "herald: datagrams go to {name}");
+    }
+    if served {
         // The hooks run on this thread, and must not allocate.
         hub.attach_thread();
-        Ok(hub)
-    };
-    match serve() {
-        Ok(hub) => {
-            HUB.store(Box::into_raw(Box::new(hub)), Ordering::Release);
-            true
-        }
-        Err(error) => {
-            log!(log, Error, "herald: no event socket: {error}");
-            false
-        }
+        HUB.store(Box::into_raw(Box::new(hub)), Ordering::Release);
     }
+    served
 }
 
 /// Replaces a hub that has failed, as it does when the host closes descriptors that are not its

@@ -2,11 +2,13 @@
 
 use std::ffi::c_char;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::error::{Failure, answer};
 use super::{HERALD_ERROR_INTERNAL, borrow, herald_error, herald_hub, sized, slice, text};
 use crate::config::{parse_group, parse_user};
 use crate::hub::Overflow;
+use crate::transport::datagram::{self, Filter, Format, Subscriber, SubscriberOptions};
 use crate::transport::event_sock::EventSock;
 use crate::transport::stream::StreamOptions;
 
@@ -132,23 +134,120 @@ unsafe fn read(options: &herald_event_sock_options) -> Result<StreamOptions, Fai
     // SAFETY: null or that many values, as the caller promised.
     chosen.listen.allow.gids =
         unsafe { slice(options.allow_gids, options.allow_gids_count, "options.allow_gids") }?.to_vec();
-    match options.queue_bytes {
-        0 => {}
-        bytes @ StreamOptions::MIN_QUEUE..=StreamOptions::MAX_QUEUE => chosen.queue_bytes = bytes,
-        bytes => {
-            let (least, most) = (StreamOptions::MIN_QUEUE, StreamOptions::MAX_QUEUE);
-            return Err(Failure::invalid(format!(
-                "options.queue_bytes is {bytes}, and must be from {least} to {most}"
-            )));
-        }
-    }
-    chosen.overflow = match options.overflow {
-        HERALD_OVERFLOW_DROP_NEWEST => Overflow::DropNewest,
-        HERALD_OVERFLOW_DROP_OLDEST => Overflow::DropOldest,
-        HERALD_OVERFLOW_DISCONNECT => Overflow::Disconnect,
-        other => {
-            return Err(Failure::invalid(format!("options.overflow is {other}, which is no policy")));
-        }
-    };
+    chosen.queue_bytes = queue_bytes(options.queue_bytes, chosen.queue_bytes)?;
+    chosen.overflow = overflow(options.overflow)?;
     Ok(chosen)
+}
+
+fn queue_bytes(given: usize, default: usize) -> Result<usize, Failure> {
+    let (least, most) = (StreamOptions::MIN_QUEUE, StreamOptions::MAX_QUEUE);
+    match given {
+        0 => Ok(default),
+        bytes if (least..=most).contains(&bytes) => Ok(bytes),
+        bytes => Err(Failure::invalid(format!(
+            "options.queue_bytes is {bytes}, and must be from {least} to {most}"
+        ))),
+    }
+}
+
+fn overflow(given: herald_overflow) -> Result<Overflow, Failure> {
+    match given {
+        HERALD_OVERFLOW_DROP_NEWEST => Ok(Overflow::DropNewest),
+        HERALD_OVERFLOW_DROP_OLDEST => Ok(Overflow::DropOldest),
+        HERALD_OVERFLOW_DISCONNECT => Ok(Overflow::Disconnect),
+        other => Err(Failure::invalid(format!("options.overflow is {other}, which is no policy"))),
+    }
+}
+
+/// How the events of a datagram subscriber are written: one of HERALD_FORMAT_*.
+pub type herald_format = u32;
+
+/// JSON-RPC 2.0 notifications, as OpenSIPS 3.1 and later write them.
+pub const HERALD_FORMAT_JSON: herald_format = 0;
+/// The text grammar of OpenSIPS 2.4 and 3.0.
+pub const HERALD_FORMAT_TEXT: herald_format = 1;
+
+/// A datagram subscriber. A field that is 0 or NULL has its default.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct herald_datagram_options {
+    /// sizeof(herald_datagram_options).
+    pub size: usize,
+    /// Where it listens: "udp:host:port", "udp:[v6]:port" or "unix:/path". Must be given. A host
+    /// name is looked up once, during the call.
+    pub to: *const c_char,
+    /// Names of the events that it gets; '*' stands for any characters. By default all. One that
+    /// lists "E_HERALD_EVENTS_LOST" to the letter is told, by that event, how many were dropped
+    /// (its parameter count) at the place in its stream where they are missing.
+    pub events: *const *const c_char,
+    /// How many there are.
+    pub events_count: usize,
+    /// How they are written; JSON by default.
+    pub format: herald_format,
+    /// Seconds after which it gets no more; 0 is never.
+    pub expire_s: u32,
+    /// Bytes that may wait for it, 4096 to 1073741824; 1048576 by default.
+    pub queue_bytes: usize,
+    /// What happens when that many wait; HERALD_OVERFLOW_DISCONNECT ends the subscription.
+    pub overflow: herald_overflow,
+    /// Bytes of the socket's send buffer, which bounds the size of a unix datagram; 0 is the
+    /// system's default. UDP carries events of up to 65457 bytes.
+    pub send_buffer: u32,
+}
+
+/// Sends a hub's events to a datagram subscriber, one datagram each, until it expires or the hub is
+/// closed. One that is gone, or does not keep up, loses only its own events, and they are counted.
+///
+/// `options` is copied.
+///
+/// Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID (an address that is none, a host that cannot be
+/// resolved), HERALD_ERROR_SIZE, HERALD_ERROR_SYSTEM, HERALD_ERROR_CLOSED, HERALD_ERROR_FORKED,
+/// HERALD_ERROR_FAILED.
+///
+/// # Safety
+///
+/// `hub` is NULL or open; the other pointers are NULL or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn herald_hub_add_datagram(
+    hub: *mut herald_hub,
+    options: *const herald_datagram_options,
+) -> herald_error {
+    boundary!(HERALD_ERROR_INTERNAL, {
+        // SAFETY: as the caller promised.
+        answer(unsafe { add_datagram(hub, options) })
+    })
+}
+
+/// # Safety
+///
+/// As for [`herald_hub_add_datagram`].
+unsafe fn add_datagram(
+    hub: *mut herald_hub,
+    options: *const herald_datagram_options,
+) -> Result<(), Failure> {
+    // SAFETY: null or open, as the caller promised.
+    let herald_hub(hub, log) = unsafe { borrow(hub) }?;
+    // SAFETY: the caller's options begin with their size; zero is valid for every field.
+    let options = unsafe { sized(options, "options") }?.ok_or_else(|| Failure::null("options"))?;
+    // SAFETY: a C string, as the caller promised.
+    let to = unsafe { text(options.to, "options.to") }?;
+    let target =
+        datagram::parse(to).map_err(|error| Failure::invalid(format!("options.to: {error}")))?;
+    let mut chosen = SubscriberOptions::new(target);
+    // SAFETY: null or that many C strings, as the caller promised.
+    let events = unsafe { slice(options.events, options.events_count, "options.events") }?;
+    // SAFETY: as above.
+    let events = events.iter().map(|name| Ok(unsafe { text(*name, "options.events[]") }?.to_owned()));
+    chosen.events = Filter::new(events.collect::<Result<_, Failure>>()?);
+    chosen.format = match options.format {
+        HERALD_FORMAT_JSON => Format::Json,
+        HERALD_FORMAT_TEXT => Format::Text,
+        other => return Err(Failure::invalid(format!("options.format is {other}, which is no format"))),
+    };
+    chosen.expire = (options.expire_s > 0).then(|| Duration::from_secs(options.expire_s.into()));
+    chosen.queue_bytes = queue_bytes(options.queue_bytes, chosen.queue_bytes)?;
+    chosen.overflow = overflow(options.overflow)?;
+    chosen.send_buffer = options.send_buffer as usize;
+    hub.add(Box::new(Subscriber::new(to, chosen, log.clone())))?;
+    Ok(())
 }

@@ -31,9 +31,6 @@ const COUNTS: usize = 8;
 /// The longest address, as written: a host name has at most 253 bytes (RFC 1035), `[…]` adds two.
 pub const MAX_ADDRESS: usize = 255;
 
-/// Seconds for which a subscription that the host has not used yet is left alone.
-const YOUNG: u64 = 10;
-
 const FREE: u32 = 0;
 const TAKEN: u32 = 1;
 const LIVE: u32 = 2;
@@ -47,7 +44,6 @@ struct Slot {
     raised: AtomicBool,
     /// Which subscription this is; never used again.
     serial: AtomicU64,
-    born: AtomicU64,
     target: UnsafeCell<Target>,
     address: UnsafeCell<[u8; MAX_ADDRESS]>,
 }
@@ -167,7 +163,6 @@ impl Arena {
             slot.sock.get().write(make(std::slice::from_raw_parts(kept.as_ptr(), len)));
         }
         slot.raised.store(false, Ordering::Relaxed);
-        slot.born.store(now(), Ordering::Relaxed);
         slot.serial.store(self.header.serial.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
         slot.state.store(LIVE, Ordering::Release);
         slot.sock.get()
@@ -182,8 +177,10 @@ impl Arena {
         self.slots.iter().find(take(FREE)).or_else(|| {
             // The core's look-up of a subscriber that does not exist parses a socket and never frees
             // it. It gets no subscription time. Neither do members of an event_virtual group, but
-            // these are parsed right before their first event.
-            self.slots.iter().filter(|slot| slot.is_leftover()).find(take(LIVE))
+            // these are parsed right before their first event. The oldest goes first: the host may
+            // be about to use the youngest.
+            let leftovers = self.slots.iter().filter(|slot| slot.is_leftover());
+            leftovers.min_by_key(|slot| slot.serial.load(Ordering::Relaxed)).filter(take(LIVE))
         })
     }
 
@@ -236,7 +233,7 @@ impl Slot {
         let subscribed = unsafe { (&raw const (*self.sock.get()).subscription_time).read_volatile() };
         subscribed == 0
             && !self.raised.load(Ordering::Relaxed)
-            && now().saturating_sub(self.born.load(Ordering::Relaxed)) > YOUNG
+            && self.state.load(Ordering::Relaxed) == LIVE
     }
 }
 

@@ -56,6 +56,21 @@ pub struct SubscriberOptions {
     pub send_buffer: usize,
 }
 
+impl SubscriberOptions {
+    /// Everything by default: all events, as JSON-RPC, for ever.
+    pub fn new(to: Target) -> Self {
+        SubscriberOptions {
+            to,
+            events: Filter::default(),
+            format: Format::Json,
+            expire: None,
+            queue_bytes: 1 << 20,
+            overflow: Overflow::DropNewest,
+            send_buffer: 0,
+        }
+    }
+}
+
 /// The transport of one subscriber.
 pub struct Subscriber {
     name: String,
@@ -136,7 +151,7 @@ impl Subscriber {
         self.options.format.encode(&Event::new(LOST_EVENT, &params), &mut self.buffer);
         let Some(destination) = &mut self.destination else { return };
         // What does not fit now is told with what comes next.
-        if !matches!(destination.offer(&self.buffer, &self.account), Offered::Taken) {
+        if !matches!(destination.offer(&self.buffer, &NoAccount), Offered::Taken) {
             self.lost += count;
         }
     }
@@ -219,6 +234,13 @@ impl Transport for Subscriber {
     fn close(&mut self, poll: &Poll) {
         self.end(poll, "the hub closes");
     }
+}
+
+/// Lost records are no events.
+struct NoAccount;
+
+impl Account for NoAccount {
+    fn count(&self, _what: Tally, _by: u64) {}
 }
 
 /// Counts into the statistics of the hub.

@@ -9,6 +9,7 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 # Where openl2tpd looks for a plugin that is named without a slash.
 OPENL2TP_PLUGIN_DIR ?= /usr/lib/openl2tp
+OPENSIPS_MODULES ?= /usr/lib/x86_64-linux-gnu/opensips/modules
 
 TARGET   := $(or $(CARGO_TARGET_DIR),target)
 EXAMPLES := $(TARGET)/c_examples
@@ -16,7 +17,7 @@ VERSION  := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/
 WARNINGS := -Wall -Wextra -pedantic -Werror
 CFLAGS   ?= -O2 -g
 
-.PHONY: all build c_examples demo test lint setup header install clean
+.PHONY: all build c_examples demo test lint loom fuzz fuzz-short bench setup header install install-opensips clean
 
 all: build c_examples
 
@@ -24,12 +25,16 @@ build: setup
 	$(CARGO) build --release
 	ln -sf libherald.so $(TARGET)/release/libherald.so.0
 
+LINK_HERALD := -L$(TARGET)/release -lherald -Wl,-rpath,'$$ORIGIN/../release'
+COMPILE = $(CC) -std=gnu99 $(WARNINGS) $(CFLAGS) -Iinclude c_examples/$(1).c -o $(EXAMPLES)/$(1) $(2)
+
 c_examples: build
 	@mkdir -p $(EXAMPLES)
-	$(CC) -std=gnu99 $(WARNINGS) $(CFLAGS) c_examples/event_client.c -o $(EXAMPLES)/event_client
-	$(CC) -std=gnu99 $(WARNINGS) $(CFLAGS) -rdynamic c_examples/l2tp_host.c -o $(EXAMPLES)/l2tp_host -ldl -lpthread
-	$(CC) -std=gnu99 $(WARNINGS) $(CFLAGS) -Iinclude c_examples/embed.c -o $(EXAMPLES)/embed \
-		-L$(TARGET)/release -lherald -Wl,-rpath,'$$ORIGIN/../release'
+	$(call COMPILE,event_client)
+	$(call COMPILE,datagram_client)
+	$(call COMPILE,embed,$(LINK_HERALD))
+	$(call COMPILE,l2tp_host,-rdynamic -ldl -lpthread)
+	$(call COMPILE,opensips_host,-rdynamic -ldl -lpthread)
 
 demo: all
 	@sh docs/demo.sh $(EXAMPLES) $(TARGET)/release/libherald.so
@@ -47,6 +52,25 @@ lint:
 test: all lint
 	$(CARGO) build
 	$(CARGO) test
+	$(MAKE) --no-print-directory loom fuzz-short
+
+# Every interleaving of the publish path.
+loom:
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test --release --lib loom_tests
+
+FUZZ_TARGETS = $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
+FUZZ = cd fuzz && for target in $(FUZZ_TARGETS); do $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(1) || exit 1; done
+
+fuzz-short:
+	@if sh .ci/setup fuzz; then $(call FUZZ,3); else echo "skipped: fuzzing needs a nightly toolchain"; fi
+
+# An hour each.
+fuzz:
+	sh .ci/setup fuzz && $(call FUZZ,3600)
+
+bench: setup
+	@sh .ci/setup bench
+	$(CARGO) run --release -p herald-bench --
 
 install:
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(OPENL2TP_PLUGIN_DIR) \
@@ -60,7 +84,12 @@ install:
 		>$(DESTDIR)$(LIBDIR)/pkgconfig/herald.pc
 	chmod 644 $(DESTDIR)$(LIBDIR)/pkgconfig/herald.pc
 	install -m 644 docs/man/herald.toml.5 $(DESTDIR)$(PREFIX)/share/man/man5/herald.toml.5
-	install -m 644 docs/man/herald.7 $(DESTDIR)$(PREFIX)/share/man/man7/herald.7
+	install -m 644 docs/man/herald.7 docs/man/herald-opensips.7 $(DESTDIR)$(PREFIX)/share/man/man7
+
+# Over the stock module of OpenSIPS.
+install-opensips:
+	install -d $(DESTDIR)$(OPENSIPS_MODULES)
+	install -m 755 $(TARGET)/release/libherald.so $(DESTDIR)$(OPENSIPS_MODULES)/event_datagram.so
 
 clean:
 	$(CARGO) clean

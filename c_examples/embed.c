@@ -2,10 +2,12 @@
  *
  * embed: a program of your own that publishes events.
  *
- *     embed PATH [ROUNDS]
+ *     embed PATH [ROUNDS [ADDRESS]]
  *
  * serves an event socket at PATH, publishes a session's life ROUNDS times (1 by default, once
- * somebody listens), and prints what became of the events. Listen with `event_client PATH`.
+ * somebody listens), and prints what became of the events. Listen with `event_client PATH`. With
+ * an ADDRESS, such as udp:127.0.0.1:9000, the events go there as datagrams, too: listen with
+ * `datagram_client ADDRESS`.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +41,7 @@ static herald_stats read_stats(herald_hub *hub)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "usage: embed PATH [ROUNDS]\n");
+        fprintf(stderr, "usage: embed PATH [ROUNDS [ADDRESS]]\n");
         return 2;
     }
     if (herald_abi_version() != HERALD_ABI_VERSION) {
@@ -60,8 +62,16 @@ int main(int argc, char **argv)
     server.path = argv[1];
     check(herald_hub_serve_event_sock(hub, &server), "herald_hub_serve_event_sock");
 
+    uint64_t datagrams = 0;
+    if (argc > 3) {
+        herald_datagram_options subscriber = { 0 };
+        subscriber.size = sizeof subscriber;
+        subscriber.to = argv[3];
+        check(herald_hub_add_datagram(hub, &subscriber), "herald_hub_add_datagram");
+        datagrams = 1;
+    }
     /* What nobody listens to is gone, so wait for the first client. */
-    while (read_stats(hub).subscribers == 0) {
+    while (read_stats(hub).subscribers == datagrams) {
         struct timespec moment = { 0, 10 * 1000 * 1000 };
         nanosleep(&moment, NULL);
     }

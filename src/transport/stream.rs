@@ -219,7 +219,7 @@ impl<P: Protocol> StreamServer<P> {
     }
 
     fn remove(&mut self, poll: &Poll, slot: usize, why: Leaving) {
-        let Some(mut client) = self.slots.get_mut(slot).and_then(Option::take) else { return };
+        let Some(client) = self.slots.get_mut(slot).and_then(Option::take) else { return };
         self.free.push(slot);
         poll.remove(&client.socket);
         // A child of the host may hold a copy: the other end must see the end all the same.
@@ -250,7 +250,6 @@ impl<P: Protocol> StreamServer<P> {
                 self.provoked(Level::Warning, message);
             }
         }
-        client.queue = Queue::new(0, Overflow::DropNewest, P::LOST_RECORD);
     }
 
     /// Reads once from a client; the poll comes back for the rest.

@@ -23,7 +23,7 @@ use sender::Common;
 use super::symbol;
 use crate::event::{Event, Param, Value};
 use crate::log::log;
-use crate::transport::datagram::{AddressError, Format, Target, UdpSockets, parse_udp, parse_unix};
+use crate::transport::datagram::{AddressError, Format, SourcePorts, Target, parse_udp, parse_unix};
 
 /// What the host reads.
 #[repr(transparent)]
@@ -140,11 +140,10 @@ fn start() -> Result<(), String> {
     let queue = within("queue", &QUEUE, 4096, 1 << 30)?;
     let send_buffer = within("send_buffer", &SEND_BUFFER, 0, 1 << 30)?;
     super::watch_forks();
-    let udp =
-        UdpSockets::open(send_buffer).map_err(|error| format!("cannot open a UDP socket: {error}"))?;
+    let source = SourcePorts::take().map_err(|error| format!("cannot take a UDP port: {error}"))?;
     Arena::map(slots).map_err(|error| format!("cannot map {slots} subscriptions: {error}"))?;
     let arena = Arena::get().ok_or("cannot map the subscriptions")?;
-    let common = Common { arena, udp: Arc::new(udp), queue, send_buffer };
+    let common = Common { arena, source: Arc::new(source), queue, send_buffer };
     if MODULE.set((common, format)).is_err() {
         return Err("the module is initialised already".into());
     }

@@ -10,14 +10,14 @@ use crate::event::Event;
 use crate::hub::{self, Hub, HubOptions};
 use crate::log::{Level, Limiter, log};
 use crate::transport::datagram::{
-    Account, Backlog, MAX_UDP, Outlet, Relay, Sent, Tally, Target, UdpSockets,
+    Account, Backlog, MAX_UDP, Outlet, Relay, Sent, SourcePorts, Tally, Target,
 };
 
 /// What all processes have in common, made before the host forks.
 #[derive(Clone)]
 pub struct Common {
     pub arena: Arena,
-    pub udp: Arc<UdpSockets>,
+    pub source: Arc<SourcePorts>,
     /// Bytes that may wait for one destination.
     pub queue: usize,
     pub send_buffer: usize,
@@ -25,7 +25,7 @@ pub struct Common {
 
 impl Common {
     fn outlet(&self, target: Target) -> Outlet {
-        Outlet::through(target, self.send_buffer, self.udp.clone())
+        Outlet::new(target, self.send_buffer, Some(self.source.clone()))
     }
 }
 

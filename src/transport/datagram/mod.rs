@@ -17,7 +17,7 @@ pub use address::{AddressError, Target, parse, parse_udp, parse_unix};
 pub use backlog::{Backlog, Relay};
 pub use destination::{Account, Destination, Tally};
 pub use filter::Filter;
-pub use outlet::{Outlet, Sent, UdpSockets};
+pub use outlet::{Outlet, Sent, SourcePorts};
 pub use subscriber::{Format, LOST_EVENT, Subscriber, SubscriberOptions};
 
 /// The largest datagram that is sent over UDP, as OpenSIPS documents it. (IPv4's own limit is

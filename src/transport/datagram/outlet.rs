@@ -1,15 +1,14 @@
 //! A socket that datagrams leave through.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, MultiHeaders, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike,
-    SockaddrStorage, UnixAddr, bind, connect, getsockname, send, sendmmsg, sendto, setsockopt, socket,
-    sockopt,
+    AddressFamily, MsgFlags, MultiHeaders, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrStorage,
+    UnixAddr, bind, connect, getsockname, send, sendmmsg, setsockopt, socket, sockopt,
 };
 
 use super::address::Target;
@@ -45,69 +44,81 @@ impl From<Errno> for Sent {
 
 const SEND: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_NOSIGNAL);
 
-/// UDP sockets that every process of a host sends from, so that a subscriber sees one source port
-/// whichever process raised the event. Opened before the host forks, and inherited.
+/// The source ports that every process of a host sends from, so that a subscriber sees one port
+/// whichever process raised the event. Taken before the host forks; no process sends through these
+/// sockets themselves, they keep the ports.
 #[derive(Debug)]
-pub struct UdpSockets {
+pub struct SourcePorts {
     v4: Fd<OwnedFd>,
     /// None on a system without IPv6.
     v6: Option<Fd<OwnedFd>>,
 }
 
-impl UdpSockets {
-    /// Binds a port of the kernel's choice. `send_buffer` is in bytes; 0 leaves the system's default.
-    pub fn open(send_buffer: usize) -> io::Result<Self> {
-        let v4 = udp_socket(AddressFamily::Inet, send_buffer)?;
-        bind(v4.as_raw_fd(), &SockaddrIn::new(0, 0, 0, 0, 0))?;
+impl SourcePorts {
+    /// Takes a port of the kernel's choice; for IPv6 the same if it is free.
+    pub fn take() -> io::Result<Self> {
+        let v4 = udp_socket(AddressFamily::Inet)?;
+        bind(v4.as_raw_fd(), &any_v4(0))?;
         let port = getsockname::<SockaddrIn>(v4.as_raw_fd())?.port();
-        let v6 = udp_socket(AddressFamily::Inet6, send_buffer).and_then(|socket| {
-            setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
-            let address =
-                |port| SockaddrIn6::from(std::net::SocketAddrV6::new([0; 16].into(), port, 0, 0));
-            // The same port as a courtesy; any other is as stable.
-            bind(socket.as_raw_fd(), &address(port))
-                .or_else(|_| bind(socket.as_raw_fd(), &address(0)))?;
+        let v6 = udp_socket(AddressFamily::Inet6).and_then(|socket| {
+            bind(socket.as_raw_fd(), &any_v6(port)).or_else(|_| bind(socket.as_raw_fd(), &any_v6(0)))?;
             Ok(socket)
         });
-        Ok(UdpSockets { v4: Fd::inherited(v4), v6: v6.ok().map(Fd::inherited) })
+        Ok(SourcePorts { v4: Fd::inherited(v4), v6: v6.ok().map(Fd::inherited) })
     }
 
-    fn of(&self, address: &SocketAddr) -> Option<&Fd<OwnedFd>> {
-        if address.is_ipv4() { Some(&self.v4) } else { self.v6.as_ref() }
+    fn bind(&self, socket: &OwnedFd, to: &SocketAddr) -> nix::Result<()> {
+        match (to, &self.v6) {
+            (SocketAddr::V4(_), _) => {
+                let port = getsockname::<SockaddrIn>(self.v4.as_fd().as_raw_fd())?.port();
+                bind(socket.as_raw_fd(), &any_v4(port))
+            }
+            (SocketAddr::V6(_), Some(v6)) => {
+                let port = getsockname::<SockaddrIn6>(v6.as_fd().as_raw_fd())?.port();
+                bind(socket.as_raw_fd(), &any_v6(port))
+            }
+            (SocketAddr::V6(_), None) => Err(Errno::EAFNOSUPPORT),
+        }
     }
 }
 
-fn udp_socket(family: AddressFamily, send_buffer: usize) -> nix::Result<OwnedFd> {
+fn any_v4(port: u16) -> SockaddrIn {
+    SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))
+}
+
+fn any_v6(port: u16) -> SockaddrIn6 {
+    SockaddrIn6::from(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0))
+}
+
+/// A UDP socket that shares its port with others that do the same, whatever user they belong to:
+/// hosts change theirs after they have started.
+fn udp_socket(family: AddressFamily) -> nix::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(family, SockType::Datagram, flags, None)?;
-    set_send_buffer(&socket, send_buffer)?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    if family == AddressFamily::Inet6 {
+        setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
+    }
     Ok(socket)
 }
 
-fn set_send_buffer(socket: &OwnedFd, bytes: usize) -> nix::Result<()> {
-    if bytes > 0 { setsockopt(socket, sockopt::SndBuf, &bytes) } else { Ok(()) }
-}
-
-/// The way to one target. A unix socket is connected to it, and so is UDP unless the sockets are
-/// shared: then the kernel tells when the other end has room, or is gone.
+/// The way to one target: a socket that is connected to it, so that the kernel tells when the other
+/// end has room, or is gone, and need not look for the way each time.
 #[derive(Debug)]
 pub struct Outlet {
     target: Target,
+    /// Bytes; 0 leaves the system's default.
     send_buffer: usize,
-    shared: Option<Arc<UdpSockets>>,
-    /// None until it is needed, and after the other end has gone.
+    source: Option<Arc<SourcePorts>>,
+    /// None until it is needed, and after a unix listener has gone.
     connected: Option<Fd<OwnedFd>>,
 }
 
 impl Outlet {
-    /// An outlet of its own. `send_buffer` is in bytes; 0 leaves the system's default.
-    pub fn new(target: Target, send_buffer: usize) -> Self {
-        Outlet { target, send_buffer, shared: None, connected: None }
-    }
-
-    /// An outlet that sends UDP through sockets that others use, too.
-    pub fn through(target: Target, send_buffer: usize, shared: Arc<UdpSockets>) -> Self {
-        Outlet { shared: Some(shared), ..Outlet::new(target, send_buffer) }
+    /// An outlet to `target`. UDP leaves from the ports of `source`, or else from a port of its own.
+    /// `send_buffer` is in bytes; 0 leaves the system's default.
+    pub fn new(target: Target, send_buffer: usize, source: Option<Arc<SourcePorts>>) -> Self {
+        Outlet { target, send_buffer, source, connected: None }
     }
 
     /// Whether datagrams are bounded by [`super::MAX_UDP`].
@@ -117,30 +128,22 @@ impl Outlet {
 
     /// Sends a datagram, if it can be done without waiting.
     pub fn send(&mut self, datagram: &[u8]) -> Sent {
-        if let (Target::Udp(address), Some(shared)) = (&self.target, &self.shared) {
-            let Some(socket) = shared.of(address) else { return Sent::Failed(Errno::EAFNOSUPPORT) };
-            let address = SockaddrStorage::from(*address);
-            return match sendto(socket.as_fd().as_raw_fd(), datagram, &address, SEND) {
-                Ok(_) => Sent::Done,
-                Err(errno) => errno.into(),
-            };
-        }
         let fresh = self.connected.is_none();
-        match self.send_connected(datagram) {
+        match self.try_send(datagram) {
             // UDP reports here that an earlier datagram was refused; a unix listener that was started
             // anew has a new socket at the same path. Both are worth a second try.
             Sent::Gone if !fresh => {
                 if !self.is_udp() {
                     self.connected = None;
                 }
-                self.send_connected(datagram)
+                self.try_send(datagram)
             }
             sent => sent,
         }
     }
 
-    fn send_connected(&mut self, datagram: &[u8]) -> Sent {
-        let socket = match self.connect() {
+    fn try_send(&mut self, datagram: &[u8]) -> Sent {
+        let socket = match self.socket() {
             Ok(socket) => socket,
             Err(errno) => return errno.into(),
         };
@@ -150,20 +153,20 @@ impl Outlet {
         }
     }
 
-    /// Sends the first of several datagrams, or, where the kernel knows the other end, as many of
-    /// them as can be sent without waiting, in one system call. Says how many, and what kept the
-    /// next from being sent.
+    /// Sends as many of several datagrams as can be sent without waiting, in one system call. Says
+    /// how many, and what kept the next from being sent.
     pub fn send_many(&mut self, datagrams: &[&[u8]]) -> (usize, Sent) {
         let Some(first) = datagrams.first() else { return (0, Sent::Done) };
         if datagrams.len() > 1
-            && let Some(socket) = &self.connected
+            && let Ok(socket) = self.socket()
         {
             let slices: Vec<[IoSlice<'_>; 1]> =
                 datagrams.iter().map(|datagram| [IoSlice::new(datagram)]).collect();
             let mut headers = MultiHeaders::<()>::preallocate(datagrams.len(), None);
             let nowhere = vec![None; datagrams.len()];
-            let raw = socket.as_fd().as_raw_fd();
-            if let Ok(sent) = sendmmsg(raw, &mut headers, slices.iter(), nowhere, [], SEND) {
+            if let Ok(sent) =
+                sendmmsg(socket.as_raw_fd(), &mut headers, slices.iter(), nowhere, [], SEND)
+            {
                 let count = sent.count();
                 let whole = count == datagrams.len();
                 return (count, if whole { Sent::Done } else { Sent::Later });
@@ -176,38 +179,35 @@ impl Outlet {
         }
     }
 
-    /// What to wait on for room.
+    /// The socket, connected if it was not.
     pub fn socket(&mut self) -> nix::Result<BorrowedFd<'_>> {
-        if let (Target::Udp(address), true) = (self.target, self.shared.is_some()) {
-            let socket = self.shared.as_ref().and_then(|shared| shared.of(&address));
-            return socket.map(AsFd::as_fd).ok_or(Errno::EAFNOSUPPORT);
-        }
-        self.connect()
-    }
-
-    fn connect(&mut self) -> nix::Result<BorrowedFd<'_>> {
         if self.connected.is_none() {
-            let connected = match self.target {
-                Target::Udp(address) => {
-                    let family =
-                        if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-                    let socket = udp_socket(family, self.send_buffer)?;
-                    connect_to(socket, &SockaddrStorage::from(address))?
-                }
-                Target::Unix(path) => {
-                    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-                    let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
-                    set_send_buffer(&socket, self.send_buffer)?;
-                    connect_to(socket, &UnixAddr::new(path.as_bytes())?)?
-                }
-            };
-            self.connected = Some(Fd::new(connected));
+            self.connected = Some(Fd::new(self.connect()?));
         }
         self.connected.as_ref().map(AsFd::as_fd).ok_or(Errno::ENOTCONN)
     }
-}
 
-fn connect_to(socket: OwnedFd, address: &dyn SockaddrLike) -> nix::Result<OwnedFd> {
-    connect(socket.as_raw_fd(), address)?;
-    Ok(socket)
+    fn connect(&self) -> nix::Result<OwnedFd> {
+        let socket = match self.target {
+            Target::Udp(to) => {
+                let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+                let socket = udp_socket(family)?;
+                if let Some(source) = &self.source {
+                    source.bind(&socket, &to)?;
+                }
+                connect(socket.as_raw_fd(), &SockaddrStorage::from(to))?;
+                socket
+            }
+            Target::Unix(path) => {
+                let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+                let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+                connect(socket.as_raw_fd(), &UnixAddr::new(path.as_bytes())?)?;
+                socket
+            }
+        };
+        if self.send_buffer > 0 {
+            setsockopt(&socket, sockopt::SndBuf, &self.send_buffer)?;
+        }
+        Ok(socket)
+    }
 }

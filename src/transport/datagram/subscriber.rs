@@ -91,7 +91,7 @@ impl Subscriber {
     /// A subscriber; `name` is its address as the operator wrote it. Nothing is sent until it has
     /// been added to a hub. Its expiry counts from now.
     pub fn new(name: &str, options: SubscriberOptions, log: Log) -> Self {
-        let outlet = Outlet::new(options.to, options.send_buffer);
+        let outlet = Outlet::new(options.to, options.send_buffer, None);
         let subscriber = Arc::new(SubscriberStats { id: 1, ..SubscriberStats::default() });
         let stats = Arc::new(TransportStats::default());
         stats.arrived(subscriber.clone());

@@ -23,12 +23,8 @@ fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let header = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("herald.h");
     let config = cbindgen::Config::from_root_or_default(&root);
-    let capi = root.join("src/host/capi");
-    let builder = ["mod", "error", "hub", "server", "publish", "stats"]
-        .iter()
-        .fold(cbindgen::Builder::new().with_config(config), |builder, file| {
-            builder.with_src(capi.join(file).with_extension("rs"))
-        });
+    let builder =
+        cbindgen::Builder::new().with_config(config).with_src(root.join("src/host/capi/mod.rs"));
     let mut generated = Vec::new();
     builder.generate().expect("cbindgen understands src/host/capi").write(&mut generated);
     let generated = String::from_utf8(generated).expect("cbindgen writes UTF-8");

@@ -19,8 +19,6 @@
  * closed, and every function but herald_hub_close() answers HERALD_ERROR_FORKED; the child opens
  * a hub of its own.
  */
-
-
 #ifndef HERALD_H
 #define HERALD_H
 
@@ -575,7 +573,7 @@ herald_error herald_hub_close(struct herald_hub **hub);
  * a thread whose publishing can be left by siglongjmp() needs it; the others' first publish does
  * the same.
  *
- * Errors: HERALD_ERROR_NULL.
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_CLOSED, HERALD_ERROR_FORKED, HERALD_ERROR_FAILED.
  */
 herald_error herald_hub_attach_thread(struct herald_hub *hub);
 
@@ -639,7 +637,7 @@ herald_error herald_hub_add_datagram(struct herald_hub *hub,
  *
  * Not to be called where siglongjmp() can leave it: it takes a lock.
  *
- * Errors: HERALD_ERROR_NULL, HERALD_ERROR_SIZE.
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_SIZE, HERALD_ERROR_FORKED.
  */
 herald_error herald_hub_stats(struct herald_hub *hub, struct herald_stats *stats);
 
@@ -650,132 +648,7 @@ herald_error herald_hub_stats(struct herald_hub *hub, struct herald_stats *stats
  *
  * Not to be called where siglongjmp() can leave it: it takes a lock.
  *
- * Errors: HERALD_ERROR_NULL, HERALD_ERROR_SIZE.
- */
-herald_error herald_hub_subscribers(struct herald_hub *hub,
-                                    struct herald_subscriber_stats *list,
-                                    size_t element_size,
-                                    size_t capacity,
-                                    size_t *count);
-
-/**
- * What an error number means, in one line of English; "unknown error" for a number that is none.
- * The string is static.
- */
-const char *herald_error_string(herald_error error);
-
-/**
- * What exactly was wrong in the last call on this thread that failed, naming the argument; empty
- * if none has. Publishing leaves no detail beyond its error number.
- *
- * The string belongs to the library and stays valid until the next failing call on this thread.
- */
-const char *herald_last_error(void);
-
-/**
- * Opens a hub and starts its worker thread, which blocks all signals.
- *
- * `options` may be NULL. `*hub` is owned by the caller, who gives it back with
- * herald_hub_close(); on error it is NULL.
- *
- * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_SIZE, HERALD_ERROR_SYSTEM (no
- * thread or no descriptors).
- */
-herald_error herald_hub_open(const struct herald_hub_options *options, struct herald_hub **hub);
-
-/**
- * Closes a hub: sends what is queued, for at most `flush_ms`, disconnects every subscriber,
- * removes the sockets and ends the worker thread. Sets `*hub` to NULL, so that closing it again
- * does nothing.
- *
- * No other thread may use the hub any more. In a forked child it frees the child's copy, and
- * leaves the parent's subscribers and sockets alone.
- *
- * Errors: HERALD_ERROR_NULL if `hub` is NULL.
- */
-herald_error herald_hub_close(struct herald_hub **hub);
-
-/**
- * Prepares the calling thread for publishing, so that its first publish allocates nothing. Only
- * a thread whose publishing can be left by siglongjmp() needs it; the others' first publish does
- * the same.
- *
- * Errors: HERALD_ERROR_NULL.
- */
-herald_error herald_hub_attach_thread(struct herald_hub *hub);
-
-/**
- * Serves the event socket of openl2tpd on a hub. The L2TP events go to its clients; other events
- * it cannot express. It is served until the hub is closed.
- *
- * `options` may be NULL, and is copied. A dead socket at the path is replaced; a live one, a
- * directory, a symbolic link or a file is left alone.
- *
- * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_SIZE, HERALD_ERROR_SYSTEM,
- * HERALD_ERROR_IN_USE, HERALD_ERROR_IN_THE_WAY, HERALD_ERROR_PATH_TOO_LONG, HERALD_ERROR_CLOSED,
- * HERALD_ERROR_FORKED, HERALD_ERROR_FAILED.
- */
-herald_error herald_hub_serve_event_sock(struct herald_hub *hub,
-                                         const struct herald_event_sock_options *options);
-
-/**
- * Sends a hub's events to a datagram subscriber, one datagram each, until it expires or the hub is
- * closed. One that is gone, or does not keep up, loses only its own events, and they are counted.
- *
- * `options` is copied.
- *
- * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID (an address that is none, a host that cannot be
- * resolved), HERALD_ERROR_SIZE, HERALD_ERROR_SYSTEM, HERALD_ERROR_CLOSED, HERALD_ERROR_FORKED,
- * HERALD_ERROR_FAILED.
- */
-herald_error herald_hub_add_datagram(struct herald_hub *hub,
-                                     const struct herald_datagram_options *options);
-
-/**
- * Publishes an event: a name and `count` parameters. Everything is copied before it returns.
- *
- * Never blocks; makes no system call while the worker is awake, and at most one otherwise.
- * Allocates only on a thread's first publish, and for more than 32 parameters. Events of one
- * thread reach every subscriber in order. It can be left by siglongjmp() at any instruction: the
- * event is then published or not, and the hub stays whole.
- *
- * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID (no name, a name that is not UTF-8, an unknown
- * type), HERALD_ERROR_RING_FULL, HERALD_ERROR_TOO_LARGE, HERALD_ERROR_CLOSED,
- * HERALD_ERROR_FORKED, HERALD_ERROR_FAILED.
- */
-herald_error herald_publish(struct herald_hub *hub,
-                            const char *name,
-                            const struct herald_param *params,
-                            size_t count);
-
-/**
- * Publishes an L2TP event. `kind` is one of HERALD_L2TP_*; identifiers that it has no parameter
- * for are ignored. Costs and errors are those of herald_publish().
- */
-herald_error herald_publish_l2tp(struct herald_hub *hub,
-                                 herald_l2tp_kind kind,
-                                 uint16_t tunnel_id,
-                                 uint16_t session_id,
-                                 uint16_t peer_tunnel_id,
-                                 uint16_t peer_session_id);
-
-/**
- * Reads what a hub has counted. `stats->size` must be set.
- *
- * Not to be called where siglongjmp() can leave it: it takes a lock.
- *
- * Errors: HERALD_ERROR_NULL, HERALD_ERROR_SIZE.
- */
-herald_error herald_hub_stats(struct herald_hub *hub, struct herald_stats *stats);
-
-/**
- * Reads what has been counted for each subscriber. Writes up to `capacity` elements to `list`
- * (which may be NULL if that is 0), each `element_size` bytes apart, and the number of
- * subscribers that there are to `*count`. `element_size` is sizeof(herald_subscriber_stats).
- *
- * Not to be called where siglongjmp() can leave it: it takes a lock.
- *
- * Errors: HERALD_ERROR_NULL, HERALD_ERROR_SIZE.
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_SIZE, HERALD_ERROR_FORKED.
  */
 herald_error herald_hub_subscribers(struct herald_hub *hub,
                                     struct herald_subscriber_stats *list,
@@ -786,8 +659,6 @@ herald_error herald_hub_subscribers(struct herald_hub *hub,
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
-
-#endif  /* HERALD_H */
 
 #ifdef __cplusplus
 extern "C" {
@@ -864,3 +735,5 @@ static inline herald_param herald_param_bytes(const char *name, const void *data
 #ifdef __cplusplus
 }
 #endif
+
+#endif /* HERALD_H */

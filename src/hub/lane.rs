@@ -132,6 +132,16 @@ impl Lane {
             && self.producer.0.tail.load(Ordering::Acquire) == consumer.head.load(Ordering::Relaxed)
     }
 
+    /// The position behind what has been pushed by now.
+    pub(super) fn end(&self) -> u64 {
+        self.producer.0.tail.load(Ordering::Acquire)
+    }
+
+    /// Whether everything before a position has been taken. Called by the worker alone.
+    pub(super) fn is_taken(&self, end: u64) -> bool {
+        self.consumer.0.head.load(Ordering::Relaxed) >= end
+    }
+
     /// Takes the oldest event, copying it into `buffer`. Called by the worker alone.
     pub(super) fn pop(&self, buffer: &mut Vec<u8>) -> Popped {
         let consumer = &self.consumer.0;

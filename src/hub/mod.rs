@@ -1,11 +1,11 @@
 //! The bounded path from publishers to subscriber queues.
 //!
-//! Each publishing thread owns a [lane](lane): a ring that only it writes and only the worker
+//! Each publishing thread owns a [lane]: a ring that only it writes and only the worker
 //! reads. A publish is one look at the thread's lane, a copy of the event into it, and a check
 //! whether the worker sleeps. Nothing on that path locks, allocates (but for a thread's first
 //! publish) or depends on the subscribers, and it can be abandoned at any instruction.
 //!
-//! The [worker](worker) drains the lanes, hands each event to the [transports](Transport), which
+//! The [worker] drains the lanes, hands each event to the [transports](Transport), which
 //! encode it once and append it to the [queue](Queue) of each subscriber that wants it, and then
 //! lets them write what is queued, many events at a time.
 
@@ -210,10 +210,14 @@ impl Hub {
     }
 
     /// Prepares this thread for publishing, so that its first publish allocates nothing.
-    pub fn attach_thread(&self) {
-        if let Ok(shared) = self.own() {
-            shared.lane();
-        }
+    pub fn attach_thread(&self) -> Result<(), PublishError> {
+        self.own()?.lane();
+        Ok(())
+    }
+
+    /// Whether the hub belongs to the parent of this forked process.
+    pub fn is_forked(&self) -> bool {
+        self.shared.forks != fork::generation()
     }
 
     /// Hands an event to the worker. Never blocks. Events of one thread stay in order.
@@ -249,11 +253,9 @@ impl Hub {
     /// The sum of what has been counted.
     pub fn stats(&self) -> HubStats {
         let mut stats = HubStats::default();
-        if let Ok(shared) = self.own() {
-            for lane in shared.lanes.iter() {
-                stats.published += lane.published();
-                stats.ring_full += lane.lost();
-            }
+        for lane in self.shared.lanes.iter() {
+            stats.published += lane.published();
+            stats.ring_full += lane.lost();
         }
         for transport in lock(&self.transports).iter() {
             stats.add(transport);
@@ -273,7 +275,7 @@ impl Hub {
     /// worker shall end.
     pub fn close(&self) {
         let shared = &self.shared;
-        if shared.forks != fork::generation() {
+        if self.is_forked() {
             return;
         }
         shared.closed.store(true, Ordering::Release);
@@ -301,7 +303,7 @@ impl Hub {
 
     fn own(&self) -> Result<&Shared, PublishError> {
         let shared = &self.shared;
-        if shared.forks != fork::generation() {
+        if self.is_forked() {
             Err(PublishError::Forked)
         } else if shared.failed.load(Ordering::Relaxed) {
             Err(PublishError::Failed)
@@ -322,6 +324,10 @@ impl Shared {
 impl Drop for Hub {
     fn drop(&mut self) {
         self.close();
+        if self.is_forked() {
+            // The thread is not in this process, and its id may be that of one which is.
+            std::mem::forget(lock(&self.worker).take());
+        }
     }
 }
 

@@ -106,6 +106,13 @@ impl Queue {
         self.len() == 0 && !self.owes_record()
     }
 
+    /// Whether a frame of `len` bytes, and the lost record that may be due before it, fit.
+    pub fn has_room(&self, len: usize) -> bool {
+        // A lost record is no longer than a frame header and its count: 16 + 16 bytes at the most.
+        let record = if self.owes_record() { 32 } else { 0 };
+        self.fits(len + record)
+    }
+
     /// Appends the frame of an event.
     pub fn push(&mut self, frame: &[u8]) -> Pushed {
         if self.lost > 0

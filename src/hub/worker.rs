@@ -79,7 +79,7 @@ impl Worker {
             if self.shared.summoned.swap(false, Ordering::Acquire) && self.obey() {
                 return self.send_what_is_left();
             }
-            if self.drain() {
+            if self.drain(BATCH) {
                 idle_since = None;
                 self.serve_sockets(Some(Duration::ZERO))?;
             } else if !self.spin(*idle_since.get_or_insert_with(Instant::now)) {
@@ -108,12 +108,13 @@ impl Worker {
         false
     }
 
-    /// Takes a batch of events from every lane and writes what they put in the queues; false if
-    /// there were none.
-    fn drain(&mut self) -> bool {
+    /// Takes up to `most` events from every lane, but none that is published meanwhile, and writes
+    /// what they put in the queues; false if there were none.
+    fn drain(&mut self, most: usize) -> bool {
         let mut any = false;
         for lane in self.shared.lanes.iter() {
-            for _ in 0..BATCH {
+            let end = lane.end();
+            for _ in 0..most {
                 let (event, lost) = match lane.pop(&mut self.buffer) {
                     // What does not unpack was not written by a publisher.
                     Popped::Event { lost_before } => (Event::unpack(&self.buffer), lost_before),
@@ -128,6 +129,9 @@ impl Worker {
                     if let Some(event) = &event {
                         transport.event(event);
                     }
+                }
+                if lane.is_taken(end) {
+                    break;
                 }
             }
         }
@@ -177,6 +181,10 @@ impl Worker {
     /// something happened.
     fn serve_sockets(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.poll.wait(timeout, &mut self.found)?;
+        if !self.found.is_empty() {
+            // What a client asks for now is not meant for what was published before.
+            self.drain(usize::MAX);
+        }
         for &(number, key, readiness) in &self.found {
             if number == BELL {
                 self.shared.bell.clear();
@@ -195,7 +203,7 @@ impl Worker {
     /// Sends what publishers left in the lanes and what waits in the queues, within the bound.
     fn send_what_is_left(&mut self) -> io::Result<()> {
         let deadline = Instant::now() + self.shared.options.flush;
-        while self.drain() && Instant::now() < deadline {}
+        while self.drain(BATCH) && Instant::now() < deadline {}
         while self.transports.iter().any(|transport| transport.has_pending()) {
             match deadline.checked_duration_since(Instant::now()) {
                 Some(left) if !left.is_zero() => self.serve_sockets(Some(left))?,

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -124,12 +125,39 @@ pub enum Accepted {
     Exhausted(io::Error),
 }
 
+/// The name of a socket in the file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+impl Entry {
+    /// Removes the name, if it still is that of our socket.
+    fn remove(&self) {
+        if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The names of all listeners, for a process that ends without closing them.
+static ENTRIES: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+
+/// Removes the names of all listeners of the process, which is about to end. Not to be called in a
+/// forked child: they are its parent's.
+pub fn remove_all_entries() {
+    // Whoever holds the lock may have crashed.
+    if let Ok(entries) = ENTRIES.try_lock() {
+        entries.iter().for_each(Entry::remove);
+    }
+}
+
 /// A listening unix stream socket. Closing it removes its directory entry.
 #[derive(Debug)]
 pub struct Listener {
     socket: Fd<UnixListener>,
-    path: PathBuf,
-    inode: (u64, u64),
+    entry: Entry,
     allow: Allow,
 }
 
@@ -160,12 +188,13 @@ impl Listener {
         bind(socket.as_raw_fd(), &address).map_err(failed("bind"))?;
         let inode =
             inode(&path).map_err(|error| ListenError::Io(path.clone(), "look at the socket", error))?;
+        let entry = Entry { path: path.clone(), inode };
         let listener = Listener {
             socket: Fd::new(socket.into()),
-            path: path.clone(),
-            inode,
+            entry: entry.clone(),
             allow: options.allow.clone(),
         };
+        entries().push(entry);
 
         // From here on an error drops the listener, which removes the entry.
         if options.owner.is_some() || options.group.is_some() {
@@ -186,7 +215,7 @@ impl Listener {
 
     /// Where it listens.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.entry.path
     }
 
     /// Takes the next connection. Never blocks.
@@ -224,10 +253,13 @@ impl Drop for Listener {
     fn drop(&mut self) {
         // A child of the host may hold a copy of the socket: nobody can connect to it from now on.
         let _ = shutdown(self.socket.get().as_raw_fd(), Shutdown::Both);
-        if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
-            let _ = std::fs::remove_file(&self.path);
-        }
+        self.entry.remove();
+        entries().retain(|entry| *entry != self.entry);
     }
+}
+
+fn entries() -> MutexGuard<'static, Vec<Entry>> {
+    ENTRIES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn inode(path: &Path) -> io::Result<(u64, u64)> {

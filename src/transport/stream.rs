@@ -86,6 +86,8 @@ struct Client<C> {
     state: C,
     queue: Queue,
     interest: Interest,
+    /// The socket took no more when it was last tried.
+    full: bool,
     dirty: bool,
     stats: Arc<SubscriberStats>,
 }
@@ -93,6 +95,32 @@ struct Client<C> {
 impl<C> Client<C> {
     fn key(&self) -> u64 {
         self.slot as u64 | (self.id & 0xffff_ffff) << 16
+    }
+
+    /// Sends what waits, as far as the socket takes it.
+    fn send(&mut self, stats: &TransportStats) -> Result<(), Leaving> {
+        let mut delivered = 0;
+        self.full = false;
+        let result = loop {
+            let chunk = self.queue.chunk();
+            if self.full || chunk.is_empty() {
+                break Ok(());
+            }
+            let whole = chunk.len();
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            match send(self.socket.get().as_raw_fd(), chunk, flags) {
+                Ok(count) => {
+                    delivered += self.queue.sent(count);
+                    self.full = count < whole;
+                }
+                Err(Errno::EAGAIN) => self.full = true,
+                Err(Errno::EINTR) => {}
+                Err(_) => break Err(Leaving::Gone),
+            }
+        };
+        stats.delivered.add(delivered);
+        self.stats.delivered.add(delivered);
+        result
     }
 }
 
@@ -204,6 +232,7 @@ impl<P: Protocol> StreamServer<P> {
             state: P::Client::default(),
             queue: Queue::new(self.options.queue_bytes, self.options.overflow, P::LOST_RECORD),
             interest: Interest::READ,
+            full: false,
             dirty: false,
             stats: stats.clone(),
         };
@@ -273,42 +302,17 @@ impl<P: Protocol> StreamServer<P> {
         }
     }
 
-    /// Sends a client what waits for it, as far as its socket takes it.
+    /// Sends a client what waits for it, as far as its socket takes it, and has the poll tell when it
+    /// takes more.
     fn write(&mut self, poll: &Poll, slot: usize) -> Result<(), Leaving> {
         let Some(client) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return Ok(()) };
-        let mut blocked = false;
-        let mut delivered = 0;
-        let result = loop {
-            let chunk = client.queue.chunk();
-            if chunk.is_empty() {
-                break Ok(());
-            }
-            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-            let whole = chunk.len();
-            match send(client.socket.get().as_raw_fd(), chunk, flags) {
-                Ok(count) => {
-                    delivered += client.queue.sent(count);
-                    if count < whole {
-                        blocked = true;
-                        break Ok(());
-                    }
-                }
-                Err(Errno::EAGAIN) => {
-                    blocked = true;
-                    break Ok(());
-                }
-                Err(Errno::EINTR) => {}
-                Err(_) => break Err(Leaving::Gone),
-            }
-        };
-        self.stats.delivered.add(delivered);
-        client.stats.delivered.add(delivered);
+        client.send(&self.stats)?;
         client.stats.queued_bytes.set(client.queue.len() as u64);
-        if client.interest.write != blocked {
-            client.interest.write = blocked;
+        if client.interest.write != client.full {
+            client.interest.write = client.full;
             let _ = poll.change(&client.socket, client.key(), client.interest);
         }
-        result
+        Ok(())
     }
 
     fn mark_dirty(client: &mut Client<P::Client>, dirty: &mut Vec<usize>) {
@@ -345,7 +349,12 @@ impl<P: Protocol> Transport for StreamServer<P> {
             if !P::wants(&client.state, &frame) {
                 continue;
             }
-            match client.queue.push(P::bytes(&frame)) {
+            let bytes = P::bytes(&frame);
+            if !client.full && !client.queue.has_room(bytes.len()) {
+                // The queue is for what the socket does not take; the flush sees what became of it.
+                let _ = client.send(&self.stats);
+            }
+            match client.queue.push(bytes) {
                 Pushed::Queued => {}
                 Pushed::Dropped(count) => {
                     client.stats.dropped.add(count);

@@ -270,6 +270,15 @@ mod tests {
     }
 
     #[test]
+    fn what_must_be_escaped_is_found_wherever_it_stands() {
+        for (before, after) in (0..70).flat_map(|before| [0, 1, 15, 16, 40].map(|after| (before, after)))
+        {
+            let text = ["x".repeat(before), "y".repeat(after)].join("\n");
+            assert_eq!(spelt(text[..].into()), format!("\"{}\"", text.replace('\n', "\\n")));
+        }
+    }
+
+    #[test]
     fn the_first_parameter_decides_between_object_and_array() {
         let params = [str("", b"1"), str("name", b"2")];
         assert_eq!(encoded("E", &params), br#"{"jsonrpc":"2.0","method":"E","params":["1","2"]}"#);

@@ -108,13 +108,18 @@ impl Failure {
     }
 }
 
+impl From<PublishError> for Failure {
+    fn from(refused: PublishError) -> Self {
+        Failure::new(publish_code(refused), refused.to_string())
+    }
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        let code = match error.get_ref().and_then(|inner| inner.downcast_ref::<PublishError>()) {
-            Some(refused) => publish_code(*refused),
-            None => HERALD_ERROR_SYSTEM,
-        };
-        Failure::new(code, error.to_string())
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<PublishError>()) {
+            Some(refused) => (*refused).into(),
+            None => Failure::new(HERALD_ERROR_SYSTEM, error.to_string()),
+        }
     }
 }
 

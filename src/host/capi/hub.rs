@@ -148,7 +148,7 @@ pub unsafe extern "C" fn herald_hub_close(hub: *mut *mut herald_hub) -> herald_e
 /// a thread whose publishing can be left by siglongjmp() needs it; the others' first publish does
 /// the same.
 ///
-/// Errors: HERALD_ERROR_NULL.
+/// Errors: HERALD_ERROR_NULL, HERALD_ERROR_CLOSED, HERALD_ERROR_FORKED, HERALD_ERROR_FAILED.
 ///
 /// # Safety
 ///
@@ -157,7 +157,8 @@ pub unsafe extern "C" fn herald_hub_close(hub: *mut *mut herald_hub) -> herald_e
 pub unsafe extern "C" fn herald_hub_attach_thread(hub: *mut herald_hub) -> herald_error {
     boundary!(HERALD_ERROR_INTERNAL, {
         // SAFETY: NULL or open, as the caller promised.
-        answer(unsafe { borrow(hub) }.map(|hub| hub.0.attach_thread()))
+        let attached = unsafe { borrow(hub) }.and_then(|hub| Ok(hub.0.attach_thread()?));
+        answer(attached)
     })
 }
 

@@ -121,12 +121,16 @@ unsafe fn read(options: &herald_event_sock_options) -> Result<StreamOptions, Fai
     if !options.owner.is_null() {
         // SAFETY: a C string, as the caller promised.
         let owner = unsafe { text(options.owner, "options.owner") }?;
-        chosen.listen.owner = Some(parse_user(owner).map_err(Failure::invalid)?);
+        chosen.listen.owner = Some(
+            parse_user(owner).map_err(|error| Failure::invalid(format!("options.owner: {error}")))?,
+        );
     }
     if !options.group.is_null() {
         // SAFETY: a C string, as the caller promised.
         let group = unsafe { text(options.group, "options.group") }?;
-        chosen.listen.group = Some(parse_group(group).map_err(Failure::invalid)?);
+        chosen.listen.group = Some(
+            parse_group(group).map_err(|error| Failure::invalid(format!("options.group: {error}")))?,
+        );
     }
     // SAFETY: null or that many values, as the caller promised.
     chosen.listen.allow.uids =

@@ -2,6 +2,7 @@
 
 use super::error::{Failure, answer};
 use super::{HERALD_ERROR_INTERNAL, HERALD_ERROR_SIZE, borrow, herald_error, herald_hub};
+use crate::hub::{Hub, PublishError};
 
 /// What a hub has counted since it was opened.
 #[repr(C)]
@@ -49,7 +50,7 @@ pub struct herald_subscriber_stats {
 ///
 /// Not to be called where siglongjmp() can leave it: it takes a lock.
 ///
-/// Errors: HERALD_ERROR_NULL, HERALD_ERROR_SIZE.
+/// Errors: HERALD_ERROR_NULL, HERALD_ERROR_SIZE, HERALD_ERROR_FORKED.
 ///
 /// # Safety
 ///
@@ -70,7 +71,7 @@ pub unsafe extern "C" fn herald_hub_stats(
 /// As for [`herald_hub_stats`].
 unsafe fn read(hub: *mut herald_hub, stats: *mut herald_stats) -> Result<(), Failure> {
     // SAFETY: as the caller promised.
-    let hub = unsafe { borrow(hub) }?;
+    let hub = unsafe { own(hub) }?;
     if stats.is_null() {
         return Err(Failure::null("stats"));
     }
@@ -80,7 +81,7 @@ unsafe fn read(hub: *mut herald_hub, stats: *mut herald_stats) -> Result<(), Fai
         let detail = format!("stats: its first field is {size}, and must be the size of the struct");
         return Err(Failure::new(HERALD_ERROR_SIZE, detail));
     }
-    let counted = hub.0.stats();
+    let counted = hub.stats();
     let all = herald_stats {
         size,
         published: counted.published,
@@ -98,13 +99,22 @@ unsafe fn read(hub: *mut herald_hub, stats: *mut herald_stats) -> Result<(), Fai
     Ok(())
 }
 
+/// # Safety
+///
+/// `hub` is NULL or open for as long as the result is used.
+unsafe fn own<'a>(hub: *const herald_hub) -> Result<&'a Hub, Failure> {
+    // SAFETY: as the caller promised.
+    let hub = &unsafe { borrow(hub) }?.0;
+    if hub.is_forked() { Err(PublishError::Forked.into()) } else { Ok(hub) }
+}
+
 /// Reads what has been counted for each subscriber. Writes up to `capacity` elements to `list`
 /// (which may be NULL if that is 0), each `element_size` bytes apart, and the number of
 /// subscribers that there are to `*count`. `element_size` is sizeof(herald_subscriber_stats).
 ///
 /// Not to be called where siglongjmp() can leave it: it takes a lock.
 ///
-/// Errors: HERALD_ERROR_NULL, HERALD_ERROR_SIZE.
+/// Errors: HERALD_ERROR_NULL, HERALD_ERROR_SIZE, HERALD_ERROR_FORKED.
 ///
 /// # Safety
 ///
@@ -134,7 +144,7 @@ unsafe fn read_subscribers(
     count: *mut usize,
 ) -> Result<(), Failure> {
     // SAFETY: as the caller promised.
-    let hub = unsafe { borrow(hub) }?;
+    let hub = unsafe { own(hub) }?;
     if count.is_null() {
         return Err(Failure::null("count"));
     }
@@ -145,7 +155,7 @@ unsafe fn read_subscribers(
         let detail = "element_size is 0, and must be the size of herald_subscriber_stats".into();
         return Err(Failure::new(HERALD_ERROR_SIZE, detail));
     }
-    let subscribers = hub.0.subscribers();
+    let subscribers = hub.subscribers();
     for (index, subscriber) in subscribers.iter().take(capacity).enumerate() {
         let all = herald_subscriber_stats {
             id: subscriber.id,

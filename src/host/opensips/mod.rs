@@ -185,7 +185,7 @@ fn format() -> Result<Format, String> {
 
 /// `child_init_f`: nothing to do, since a process makes what it needs when it needs it.
 extern "C" fn child_init(_rank: c_int) -> c_int {
-    0
+    boundary!(0, { 0 })
 }
 
 /// `destroy_f`: sends what waits in this process, for at most 200 ms.

@@ -1,0 +1,883 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * opensips_host: a stand-in for OpenSIPS. It shows the module the description
+ * of any OpenSIPS, checks its version as that one does, runs it in a main
+ * process and children, and replays a script.
+ *
+ *     cc -std=gnu99 -rdynamic -DEXPORTS_SIZE=160 -DOPENSIPS_VERSION='"2.4.11"' -o opensips_host opensips_host.c -ldl
+ *     opensips_host [-c N] [-k N] [-m NAME=VALUE]... [-l LEVEL] [-r PROTO:ID] [-V VERSION] [-b] [-e] [-v] MODULE
+ *
+ *     -c N   children (default 2); -k N: how many of them call child_init (all)
+ *     -m     a module parameter; digits alone are an integer, "" make a string
+ *     -l     the log level (default 3)
+ *     -r     a transport of this name and id (in hex) is there already
+ *     -V     another version of the same size; after = the whole string
+ *     -b     become a daemon between loading the module and its init
+ *     -e     raise E_CORE_LOG for each log line (from 3.4)
+ *     -v     tell what the module exports
+ *
+ * -DDPRINT=static makes a host without dprint. Commands, one per line, # begins
+ * a comment; PROC is main, all, or the number of a child (from 0):
+ *     subscribe EVENT SOCKET [EXPIRE]      without EXPIRE for ever
+ *     virtual EVENT EXPIRE|- POLICY SOCKET...  PARALLEL, FAILOVER or ROUND-ROBIN
+ *     parse | lookup | unsubscribe SOCKET  lookup leaks if nothing matches
+ *     list | expire | age SECONDS          of the subscriptions
+ *     keep 0|1                             expired ones stay, and are raised to
+ *     raise PROC EVENT [PARAMETER]...      - as only parameter: an empty list
+ *     burst PROC COUNT EVENT [PARAMETER]...
+ *     storm COUNT EVENT [PARAMETER]...     all processes at once
+ *     pace US                              sleep after each event of a burst
+ *     stats | ps | pause MS | fork [RANK] | kill CHILD SIGNAL | destroy | exit
+ *     as PROC COMMAND                      in that process (default main)
+ *     & raise|burst|storm ... | wait       in children, without waiting
+ * PARAMETER: name=text, =text (unnamed), name=#int, #int, name=@N (N bytes),
+ * name=@null. Words know "quotes" and \n \r \t \0 \s \" \\ \xHH, \z (nothing),
+ * \i (the event's number) and \p (the process).
+ *
+ * A command answers "ok COMMAND ..." or "error COMMAND ..." on standard output,
+ * after its list if it has one. The log is on standard error, "LEVEL text".
+ * Exit status: 0; a refused version 0, from 3.4 on 1; 2 usage or a bad script;
+ * 3 the exports do not fit the layout; 125 another rule is broken, or a child
+ * ended unasked; 255 no module, no such parameter, or init failed.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <link.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef EXPORTS_SIZE
+#define EXPORTS_SIZE 184
+#define OPENSIPS_VERSION "3.4.18"
+#endif
+#ifndef DPRINT
+#define DPRINT
+#endif
+
+/* ---- what host and module share, on x86-64 ---- */
+
+typedef struct { char *s; int len; } str;
+typedef struct {
+    uint32_t flags; /* the four below, and the transport's own */
+    uint16_t port;
+    str address;
+    uint32_t expire;
+    long subscription_time;
+    char src_addr[112];
+    void *params;
+} sock;
+enum { ADDRESS = 2, EXPIRE = 0x100, PENDING = 0x200 };
+
+typedef struct param { int flags; union { int number; str text; } value; str name; struct param *next; } param;
+enum { NUMBER = 1, TEXT = 2 };
+typedef struct { int flags; param *first, *last; } params;
+
+typedef int raise_31(void *message, str *event, sock *, params *);
+typedef int raise_32(void *message, str *event, sock *, params *, void *context);
+typedef struct {
+    str proto;
+    raise_32 *raise; /* up to 3.1 a raise_31 */
+    sock *(*parse)(str);
+    int (*match)(sock *, sock *);
+    void (*free)(sock *);
+    str (*print)(sock *);
+    uint32_t flags;
+} transport;
+
+struct module_param { const char *name; int type; void *pointer; }; /* 1: string, 2: int */
+struct module_stat { const char *name; uint16_t flags; unsigned long (*function)(void *); }; /* flag 8 */
+
+__extension__ _Static_assert(sizeof(sock) == 160 && sizeof(param) == 48 && sizeof(params) == 24 && sizeof(transport) == 64 &&
+                             sizeof(struct module_param) == 24 && sizeof(struct module_stat) == 24, "x86-64");
+
+/* Where the members of `exports` are that we use; all others must be 0. */
+static const struct row { int first, last, size, params, stats, preinit, init, destroy, child_init; } rows[] = {
+    {20400, 20405, 144, 64, 72, 0, 112, 128, 136},   {20406, 20406, 152, 72, 80, 0, 120, 136, 144},
+    {20407, 20499, 160, 72, 80, 120, 128, 144, 152}, {30000, 30000, 160, 72, 80, 0, 120, 136, 144},
+    {30001, 30399, 168, 72, 80, 120, 128, 144, 152}, {30400, 40199, 184, 88, 96, 136, 144, 160, 168},
+};
+
+/* In a section of its own, or else ASan may add to its size. */
+unsigned char proto_udp_exports[EXPORTS_SIZE] __attribute__((aligned(8), section("proto_udp")));
+static int level = 3;
+int *log_level = &level, log_stderr = 1; /* the latter up to 3.3 */
+int register_event_mod(const transport *);
+
+/* ---- state ---- */
+
+enum { PROCESSES = 65, SUBSCRIPTIONS = 8192, GROUPS = 64, MEMBERS = 16, WORDS = 256, NO_RANK = INT_MIN };
+
+static struct {
+    int lock, first, newest; /* the lock is its holder's pid, and guards the subscriptions */
+    int gate, arrived, keep, pace_us;
+    struct process { /* 0 is main, N + 1 child N */
+        int pid, fd, rank, alive, ends, busy;
+        struct outcome { long events, calls, failed, first_error; long long max_ns, total_ns; } outcome;
+    } process[PROCESSES];
+    struct subscription { char event[128]; int next, used; const transport *by; sock *sock; } list[SUBSCRIPTIONS];
+    struct group { /* a virtual socket; its members are parsed by whoever raises first */
+        sock sock;
+        int used, lock, turn, members;
+        char text[2][2048], *policy; /* the second text is cut into policy and members */
+        struct { char *text; const transport *by; sock *sock; } member[MEMBERS];
+    } groups[GROUPS];
+} *shared;
+
+static int version, processes = 1, me, status, transport_count;
+static char core_version[200];
+static const transport *transports[16];
+static const unsigned char *exports;
+static const struct row *row;
+static bool core_log, in_core_log, verbose, destroyed;
+static volatile sig_atomic_t terminated;
+
+/* A line is one write. */
+#define ANSWER(...) dprintf(1, __VA_ARGS__)
+#define LOG(...) dprintf(2, __VA_ARGS__)
+#define DIE(code, ...) (LOG("opensips_host: " __VA_ARGS__), exit(code))
+#define BROKEN(...) (LOG("opensips_host: " __VA_ARGS__), _exit(125))
+
+static long long now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static void *pointer_at(const unsigned char *base, int offset) {
+    void *pointer;
+    return memcpy(&pointer, base + offset, sizeof pointer), pointer;
+}
+
+/* Calls what `exports` has there, if anything. */
+static int call(int offset, int rank) {
+    int (*function)(int); /* all but child_init do not look at it */
+    memcpy(&function, exports + offset, sizeof function);
+    return offset == 0 || function == NULL ? 0 : function(rank);
+}
+
+/* ---- processes ---- */
+
+static bool take(int *word, int from, int to) {
+    return __atomic_compare_exchange_n(word, &from, to, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+static void reap(void) {
+    for (int how, n, pid; me == 0 && (pid = waitpid(-1, &how, WNOHANG)) > 0;) {
+        for (n = 1; n < processes && shared->process[n].pid != pid; n++) continue;
+        if (n == processes) continue;
+        shared->process[n].alive = false;
+        take(&shared->lock, pid, 0); /* it may have died holding one */
+        for (int g = 0; g < GROUPS; g++) take(&shared->groups[g].lock, pid, 0);
+        if ((shared->process[n].ends || terminated) && (WIFSIGNALED(how) || WEXITSTATUS(how) == 0)) continue;
+        LOG("opensips_host: child %d ended: %s %d\n", n - 1, WIFSIGNALED(how) ? "signal" : "exit",
+            WIFSIGNALED(how) ? WTERMSIG(how) : WEXITSTATUS(how));
+        status = 125;
+    }
+}
+
+static void lock(int *word) {
+    while (!take(word, 0, getpid())) reap(), sched_yield();
+}
+
+static void unlock(int *word) { __atomic_store_n(word, 0, __ATOMIC_SEQ_CST); }
+
+/* Ends the children as the core does, and then the module. */
+static void destroy(void) {
+    for (struct process *p = shared->process + 1; p < shared->process + processes; p->ends = true, p++)
+        if (p->alive) kill(p->pid, SIGTERM);
+    for (struct process *p = shared->process + 1; p < shared->process + processes; p++)
+        for (int ms = 0; p->alive; reap(), usleep(5000))
+            if ((ms += 5) == 10000) {
+                LOG("opensips_host: child %d does not end\n", (int)(p - shared->process) - 1);
+                status = 125;
+                kill(p->pid, SIGKILL);
+            }
+    if (!destroyed) call(row->destroy, 0);
+    destroyed = true;
+}
+
+static void finish(void) { destroy(), exit(status); }
+
+/* A line of the script or, in a child, of main; good until the next one. Byte by byte: a fork copies no buffer. */
+static char *next_line(int fd) {
+    static char *line;
+    static size_t room;
+    for (size_t have = 0;; have++) {
+        if (have == room) line = realloc(line, room = 2 * room + 1024);
+        for (struct pollfd p = {fd, POLLIN, 0}; me == 0 && poll(&p, 1, 50) <= 0;) {
+            reap();
+            if (terminated) finish();
+        }
+        ssize_t got = read(fd, &line[have], 1);
+        if (got < 0 && errno == EINTR) have--;
+        else if (got <= 0 && have == 0) return NULL;
+        else if (got <= 0 || line[have] == '\n') return line[have] = '\0', line;
+    }
+}
+
+/* ---- functions that the module calls ---- */
+
+int register_event_mod(const transport *t) {
+    if (t == NULL || t->proto.s == NULL || !t->raise || !t->parse || !t->match || !t->print || transport_count == 16)
+        return LOG("ERROR invalid transport\n"), -1;
+    if (t->flags == 0 || (t->flags & 0xffff) != 0) BROKEN("transport flags %x\n", t->flags);
+    for (int i = 0; i < transport_count; i++) {
+        const str *proto = &transports[i]->proto;
+        if (transports[i]->flags & t->flags) return LOG("ERROR duplicate flag %x\n", t->flags), -1;
+        if (proto->len == t->proto.len && memcmp(proto->s, t->proto.s, (size_t)proto->len) == 0)
+            return LOG("ERROR duplicate transport %.*s\n", proto->len, proto->s), -1;
+    }
+    transports[transport_count++] = t;
+    return 0;
+}
+
+static void raise_core_log(const char *text);
+
+static void log_line(const char *level_name, char *text) {
+    text[strcspn(text, "\n")] = '\0';
+    LOG("%s %s\n", level_name, text);
+    if (core_log && EXPORTS_SIZE >= 184) raise_core_log(text);
+}
+
+static const char levels[7][9] = {"CRITICAL", "ERROR", "GENERAL", "WARNING", "NOTICE", "INFO", "DBG"}; /* from -2 */
+
+#if EXPORTS_SIZE < 184 /* TIME [PID] LEVEL:MODULE:FUNCTION: TEXT */
+__attribute__((unused, format(printf, 1, 2))) DPRINT void dprint(const char *format, ...) {
+    char text[8192], *found = NULL;
+    int l = 0;
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    while (l < 6 && (found = strstr(text, levels[l])) == NULL) l++;
+    if (found == NULL || (found = strstr(found, ": ")) == NULL) BROKEN("a log line without a level: %s\n", text);
+    log_line(levels[l], found + 2);
+}
+#else
+__attribute__((unused)) DPRINT void dprint(int l, int facility, const char *module, const char *function,
+                                           const char *to_stderr, const char *to_syslog, const char *bare, ...) {
+    const char *formats[] = {to_stderr, to_syslog, bare};
+    char text[3][8192];
+    va_list list;
+    if (l < -2 || l > 4) BROKEN("log level %d of %s:%s to %d\n", l, module, function, facility);
+    for (int i = 0; i < 3; i++) { /* of time, pid, prefix, function, ...: all; without 2; without 4 */
+        va_start(list, bare);
+        if (i > 0) (void)va_arg(list, const char *), (void)va_arg(list, int);
+        if (i > 1) (void)va_arg(list, const char *), (void)va_arg(list, const char *);
+        vsnprintf(text[i], sizeof text[i], formats[i], list);
+        va_end(list);
+        if (strstr(text[0], text[i]) == NULL) BROKEN("log formats that differ: %s, %s\n", text[0], text[i]);
+    }
+    log_line(levels[l + 2], text[2]);
+}
+#endif
+
+/* ---- words ---- */
+
+/* Cuts the line in place; quotes and escapes stay. */
+static int split(char *line, char **words) {
+    int count = 0;
+    for (char end = ' '; end != '\0'; *line++ = '\0') {
+        line += strspn(line, " \t\r");
+        if (*line == '\0' || (count == 0 && *line == '#')) break;
+        if (count == WORDS) DIE(2, "too many words\n");
+        words[count++] = line;
+        for (bool quoted = false; *line != '\0' && (quoted || strchr(" \t\r", *line) == NULL); line++) {
+            quoted ^= *line == '"';
+            if (*line == '\\' && line[1] != '\0') line++;
+        }
+        end = *line;
+    }
+    return count;
+}
+
+static long number(const char *word, long min, long max) {
+    char *end;
+    long value = strtol(word, &end, 10);
+    if (end == word || *end != '\0' || value < min || value > max) DIE(2, "bad number: %s\n", word);
+    return value;
+}
+
+/* Exactly these bytes and no NUL after them: ASan and valgrind see who reads on. */
+static str bytes(const char *from, size_t size) { return (str){memcpy(malloc(size + !size), from, size), (int)size}; }
+
+static str decode(const char *word, const char *end, long index) {
+    static const char escapes[] = "nrt0s", values[] = "\n\r\t\0 ";
+    char *buffer = malloc((size_t)(end - word) * 12 + 1), *to = buffer, hex[3] = ""; /* \i grows */
+    for (const char *known; word < end; word++) {
+        if (*word == '"') continue;
+        if (*word != '\\' || ++word == end) *to++ = *word;
+        else if ((known = strchr(escapes, *word)) != NULL) *to++ = values[known - escapes];
+        else if (*word == 'i') to += sprintf(to, "%ld", index);
+        else if (*word == 'p') to += sprintf(to, me == 0 ? "main" : "%d", me - 1);
+        else if (*word == 'x' && end - word > 2) *to++ = (char)strtol(memcpy(hex, word + 1, 2), NULL, 16), word += 2;
+        else if (*word != 'z') *to++ = *word;
+    }
+    str result = bytes(buffer, (size_t)(to - buffer));
+    return free(buffer), result;
+}
+
+static str word_bytes(const char *word) { return decode(word, word + strlen(word), 0); }
+
+static params *parameters(char **words, int count, long index) {
+    params *list = count == 0 ? NULL : calloc(1, sizeof *list); /* NULL: as the core has it */
+    if (list != NULL) list->flags = INT_MIN; /* as seen */
+    for (param **to = list == NULL ? NULL : &list->first; count-- > 0 && strcmp(*words, "-") != 0; words++) {
+        const char *word = *words, *end = word + strlen(word), *equals = word;
+        for (; equals < end && *equals != '='; equals++) equals += *equals == '\\' && equals[1] != '\0';
+        const char *value = equals < end ? equals + 1 : word;
+        if (value == word && *value != '#') DIE(2, "not a parameter: %s\n", word);
+        param *p = memset(malloc(sizeof *p), 0xaa, sizeof *p); /* the core leaves garbage in what it does not set */
+        int size = value[0] == '@' && value[1] != 'n' ? (int)number(value + 1, 0, 1 << 30) : -1;
+        p->next = NULL;
+        p->name = value > word + 1 ? decode(word, equals, index) : (str){NULL, 0};
+        p->flags = *value == '#' ? NUMBER : TEXT;
+        if (*value == '#') p->value.number = (int)number(value + 1, INT_MIN, INT_MAX);
+        else if (strcmp(value, "@null") == 0) p->value.text = (str){NULL, 0};
+        else if (size < 0) p->value.text = decode(value, end, index);
+        else p->value.text = (str){memset(malloc((size_t)size + !size), 'x', (size_t)size), size};
+        *to = list->last = p;
+        to = &p->next;
+    }
+    return list;
+}
+
+static void drop(params *list) {
+    for (param *p, *next = list == NULL ? NULL : list->first; (p = next) != NULL; free(p)) {
+        next = p->next;
+        if (p->flags == TEXT) free(p->value.text.s);
+        free(p->name.s);
+    }
+    free(list);
+}
+
+/* ---- the event interface ---- */
+
+static bool is_shared(const void *pointer) {
+    unsigned long start, end, wanted = (unsigned long)pointer;
+    char line[4300], mode[5] = "";
+    bool found = false;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    while (!found && fgets(line, sizeof line, maps) != NULL)
+        found = sscanf(line, "%lx-%lx %4s", &start, &end, mode) == 3 && wanted >= start && wanted < end;
+    fclose(maps);
+    return found && mode[3] == 's';
+}
+
+/* The module does not see the prefix, and the text does not outlive the call. */
+static sock *parse(str text, const transport **by) {
+    sock *s = NULL;
+    *by = NULL;
+    for (int i = 0; i < transport_count && *by == NULL; i++) {
+        const str *proto = &transports[i]->proto;
+        if (text.len <= proto->len || text.s[proto->len] != ':') continue;
+        if (memcmp(text.s, proto->s, (size_t)proto->len) != 0) continue;
+        *by = transports[i];
+        s = (*by)->parse((str){text.s + proto->len + 1, text.len - proto->len - 1});
+    }
+    if (s != NULL && (!is_shared(s) || ((s->flags & ADDRESS) && !is_shared(s->address.s))))
+        BROKEN("parsed, but not into shared memory: %.*s\n", text.len, text.s);
+    memset(text.s, '!', (size_t)text.len);
+    return free(text.s), s;
+}
+
+static void release(const transport *by, sock *s) {
+    if (by->free != NULL) by->free(s);
+}
+
+static bool expired(const sock *s) { return (s->flags & EXPIRE) && s->subscription_time + s->expire < time(NULL); }
+
+/* This and the next one with the lock held. `next` stays: another process may stand there. */
+static void remove_at(int *from) {
+    struct subscription *s = &shared->list[*from];
+    *from = s->next;
+    s->used = false;
+    release(s->by, s->sock);
+}
+
+static int *find(const char *event, const transport *by, sock *wanted) {
+    for (int *i = &shared->first; *i != 0; i = &shared->list[*i].next) {
+        struct subscription *s = &shared->list[*i];
+        if (event != NULL && strcmp(s->event, event) != 0) continue;
+        if (s->by == by && by->match(wanted, s->sock) == 1) return i;
+    }
+    return NULL;
+}
+
+static int call_raise(const transport *by, str *event, sock *s, params *list) {
+    void *taboo = (void *)1; /* message and context: real in OpenSIPS, and not the module's business */
+    struct outcome *o = &shared->process[me].outcome;
+    raise_31 *old;
+    memcpy(&old, &by->raise, sizeof old);
+    long long start = now_ns();
+    int result = version < 30200 ? old(taboo, event, s, list) : by->raise(taboo, event, s, list, taboo);
+    long long took = now_ns() - start;
+    if (took > o->max_ns) o->max_ns = took;
+    return result;
+}
+
+/* As OpenSIPS 2.4 to 4.0 behave: raise is called without the lock. PENDING keeps an expired subscription in the list,
+ * where it is still raised to; but only the process that has set PENDING clears it, whoever else is raising to the
+ * same socket at that time, and after that a third one may free it. */
+static void core_raise(str *event, params *list) {
+    struct outcome *o = &shared->process[me].outcome;
+    lock(&shared->lock);
+    for (int *i = &shared->first; *i != 0;) {
+        struct subscription *s = &shared->list[*i];
+        sock *to = s->sock;
+        bool wanted = strlen(s->event) == (size_t)event->len && memcmp(s->event, event->s, (size_t)event->len) == 0;
+        bool gone = wanted && expired(to) && !(to->flags & PENDING) && !shared->keep;
+        if (gone) remove_at(i);
+        else i = &s->next;
+        if (gone || !wanted) continue;
+        bool mine = !(to->flags & PENDING);
+        to->flags |= PENDING;
+        unlock(&shared->lock);
+        int result = call_raise(s->by, event, to, list);
+        lock(&shared->lock);
+        if (mine) to->flags &= ~(uint32_t)PENDING;
+        if (result != 0 && o->failed++ == 0) o->first_error = result;
+        o->calls++;
+    }
+    unlock(&shared->lock);
+}
+
+static void raise_core_log(const char *text) {
+    if (syscall(SYS_gettid) != getpid()) BROKEN("E_CORE_LOG on a foreign thread: %s\n", text);
+    if (in_core_log || shared->lock == getpid()) return;
+    param message = {TEXT, {.text = bytes(text, strlen(text))}, {"message", 7}, NULL};
+    in_core_log = true;
+    core_raise(&(str){"E_CORE_LOG", 10}, &(params){INT_MIN, &message, &message});
+    in_core_log = false;
+    free(message.value.text.s);
+}
+
+/* ---- event_virtual ---- */
+
+static sock *virtual_parse(str text) {
+    struct group *g = shared->groups;
+    char *rest, *word;
+    while (g < shared->groups + GROUPS && !take(&g->used, 0, 1)) g++;
+    if (g == shared->groups + GROUPS || text.len >= (int)sizeof g->text[0]) return NULL;
+    *g = (struct group){.used = 1, .sock = {.flags = 1u << 24 | ADDRESS | EXPIRE, .address = {g->text[0], text.len}}};
+    for (int i = 0; i < 2; i++) memcpy(g->text[i], text.s, (size_t)text.len);
+    g->policy = strtok_r(g->text[1], " ", &rest);
+    while (g->members < MEMBERS && (word = strtok_r(NULL, " ", &rest)) != NULL) g->member[g->members++].text = word;
+    g->used = g->members > 0;
+    return g->used ? &g->sock : NULL;
+}
+
+/* A member's subscription_time and expire stay 0, whatever its flags say, and nobody sets PENDING. */
+static int virtual_raise(void *message, str *event, sock *s, params *list, void *context) {
+    struct group *g = (struct group *)s;
+    int result = -1, m = *g->policy == 'R' ? __atomic_fetch_add(&g->turn, 1, __ATOMIC_SEQ_CST) % g->members : 0;
+    for ((void)message, (void)context; m < g->members; m++) {
+        lock(&g->lock);
+        if (g->member[m].sock == NULL) g->member[m].sock = parse(word_bytes(g->member[m].text), &g->member[m].by);
+        unlock(&g->lock);
+        result = g->member[m].sock == NULL ? -1 : call_raise(g->member[m].by, event, g->member[m].sock, list);
+        if (*g->policy == 'R' || (result == 0) == (*g->policy == 'F')) break; /* PARALLEL ends at the first failure */
+    }
+    return result;
+}
+
+static int virtual_match(sock *a, sock *b) { return strcmp(a->address.s, b->address.s) == 0; }
+
+static void virtual_free(sock *s) {
+    struct group *g = (struct group *)s;
+    for (int m = 0; m < g->members; m++) /* OpenSIPS does not look whether there is a `free` */
+        if (g->member[m].sock != NULL) g->member[m].by->free(g->member[m].sock);
+    g->used = 0;
+}
+
+static str virtual_print(sock *s) { return s->address; }
+
+static const transport event_virtual = {{"virtual", 7}, virtual_raise, virtual_parse, virtual_match, virtual_free,
+                                        virtual_print, 1u << 24};
+
+/* ---- commands ---- */
+
+static void subscribe(const char *event, str text, long expire) {
+    const transport *by;
+    sock *s = parse(text, &by);
+    if (s == NULL) {
+        ANSWER("error subscribe %s\n", by == NULL ? "no such protocol" : "refused");
+        return;
+    }
+    lock(&shared->lock);
+    int *same = find(event, by, s), n = shared->newest;
+    if (expire < 0) s->flags &= ~(uint32_t)EXPIRE;
+    if (s->flags & EXPIRE) s->expire = (uint32_t)expire; /* a transport that does not set the flag knows no expiry */
+    s->subscription_time = time(NULL);
+    if (same != NULL) { /* refreshed; even PENDING goes, as in OpenSIPS */
+        sock *old = shared->list[*same].sock;
+        old->flags = s->flags;
+        old->expire = s->expire;
+        old->subscription_time = s->subscription_time;
+        release(by, s);
+    } else {
+        do n = n % (SUBSCRIPTIONS - 1) + 1; /* none is used again soon */
+        while (shared->list[n].used);
+        shared->newest = n;
+        shared->list[n] = (struct subscription){"", shared->first, true, by, s};
+        snprintf(shared->list[n].event, sizeof shared->list[n].event, "%s", event);
+        shared->first = n;
+    }
+    unlock(&shared->lock);
+    ANSWER("ok subscribe %s\n", same != NULL ? "same" : "new");
+}
+
+static void subscribe_virtual(char **words, int count) {
+    char text[2048] = "virtual:";
+    for (int i = 3; i < count; i++) {
+        size_t have = strlen(text);
+        snprintf(text + have, sizeof text - have, i > 3 ? " %s" : "%s", words[i]);
+    }
+    subscribe(words[1], bytes(text, strlen(text)), *words[2] == '-' ? -1 : number(words[2], 0, UINT32_MAX));
+}
+
+/* parse, lookup or unsubscribe */
+static void with_socket(const char *command, const char *word) {
+    const transport *by;
+    sock *s = parse(word_bytes(word), &by);
+    if (s == NULL) {
+        ANSWER("error %s %s\n", command, by == NULL ? "no such protocol" : "refused");
+        return;
+    }
+    lock(&shared->lock);
+    str text = by->print(s);
+    int *found = *command == 'p' ? NULL : find(NULL, by, s);
+    if (*command != 'p') ANSWER("ok %s %s\n", command, found != NULL ? "found" : "none");
+    else ANSWER("ok parse %.*s:%.*s flags %x port %u address %.*s\n", by->proto.len, by->proto.s, text.len, text.s, s->flags,
+                s->port, s->address.len, s->address.s);
+    if (*command != 'l' || found != NULL) release(by, s);
+    if (*command == 'u' && found != NULL) remove_at(found);
+    unlock(&shared->lock);
+}
+
+/* list, expire or age, all of them */
+static void with_all(const char *command, long seconds) {
+    int count = 0;
+    lock(&shared->lock);
+    for (int *i = &shared->first; *i != 0;) {
+        struct subscription *s = &shared->list[*i];
+        str text = s->by->print(s->sock);
+        long expire = s->sock->flags & EXPIRE ? (long)s->sock->expire : -1;
+        if (*command == 'l') ANSWER("subscriber %s %.*s:%.*s expire %ld%s\n", s->event, s->by->proto.len, s->by->proto.s,
+                                    text.len, text.s, expire, expired(s->sock) ? " expired" : "");
+        s->sock->subscription_time -= seconds;
+        bool gone = *command == 'e' && expired(s->sock) && !(s->sock->flags & PENDING);
+        count += *command != 'e' || gone;
+        if (gone) remove_at(i);
+        else i = &s->next;
+    }
+    unlock(&shared->lock);
+    ANSWER("ok %s %d\n", command, count);
+}
+
+/* What came of it goes to `outcome`, for main to print. */
+static void raising(long count, const char *event_word, char **words, int word_count, bool gated) {
+    struct outcome *o = &shared->process[me].outcome;
+    str event = word_bytes(event_word);
+    *o = (struct outcome){.events = count};
+    __atomic_fetch_add(&shared->arrived, 1, __ATOMIC_SEQ_CST);
+    while (gated && !__atomic_load_n(&shared->gate, __ATOMIC_SEQ_CST)) sched_yield();
+    long long start = now_ns();
+    for (long n = 0; n < count; n++) {
+        params *list = parameters(words, word_count, n);
+        core_raise(&event, list);
+        drop(list);
+        if (shared->pace_us > 0) usleep((useconds_t)shared->pace_us);
+    }
+    o->total_ns = now_ns() - start;
+    free(event.s);
+}
+
+static void stats(void) {
+    int count = 0;
+    const struct module_stat *s = row->stats == 0 ? NULL : pointer_at(exports, row->stats);
+    for (; s != NULL && s->name != NULL; s++, count++) ANSWER("stat %s %lu\n", s->name, s->function(NULL));
+    ANSWER("ok stats %d\n", count);
+}
+
+#define IS(name, least, most) (strcmp(w[0], name) == 0 && n >= (least) && n <= (most))
+
+/* In whichever process; false: no such command. */
+static bool execute(char **w, int n) {
+    if (IS("raise", 3, WORDS)) raising(1, w[2], w + 3, n - 3, strcmp(w[1], "all") == 0);
+    else if (IS("burst", 4, WORDS)) raising(number(w[2], 0, INT_MAX), w[3], w + 4, n - 4, strcmp(w[1], "all") == 0);
+    else if (IS("storm", 3, WORDS)) raising(number(w[1], 0, INT_MAX), w[2], w + 3, n - 3, true);
+    else if (IS("subscribe", 3, 4)) subscribe(w[1], word_bytes(w[2]), n == 4 ? number(w[3], 0, UINT32_MAX) : -1);
+    else if (IS("virtual", 5, WORDS)) subscribe_virtual(w, n);
+    else if (IS("parse", 2, 2) || IS("lookup", 2, 2) || IS("unsubscribe", 2, 2)) with_socket(w[0], w[1]);
+    else if (IS("list", 1, 1) || IS("expire", 1, 1)) with_all(w[0], 0);
+    else if (IS("age", 2, 2)) with_all(w[0], number(w[1], 0, INT_MAX));
+    else if (IS("stats", 1, 1)) stats();
+    else return false;
+    return true;
+}
+
+/* ---- main and its children ---- */
+
+static void on_signal(int sig) {
+    if (me != 0) exit(0); /* as in OpenSIPS, handlers of atexit and all */
+    terminated = sig;
+}
+
+static int spawn(int rank) {
+    struct process *p = &shared->process[processes];
+    int pair[2];
+    char ready;
+    if (processes == PROCESSES || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) DIE(2, "no more children\n");
+    *p = (struct process){.fd = pair[0], .rank = rank, .alive = true};
+    pid_t pid = fork(); /* not into *p, which the child has too */
+    if (pid < 0) DIE(2, "fork: %s\n", strerror(errno));
+    if (pid == 0) {
+        char *words[WORDS], *line;
+        for (int n = 1; n <= processes; n++) close(shared->process[n].fd);
+        dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
+        me = processes;
+        if (rank != NO_RANK && call(row->child_init, rank) < 0) DIE(255, "child_init failed, rank %d\n", rank);
+        for (int n; write(pair[1], "", 1) == 1 && (line = next_line(pair[1])) != NULL;)
+            if ((n = split(line, words)) > 0 && !execute(words, n)) DIE(2, "not for a child: %s\n", words[0]);
+        exit(0);
+    }
+    p->pid = pid;
+    close(pair[1]);
+    while (read(p->fd, &ready, 1) < 0 && errno == EINTR) continue;
+    return processes++;
+}
+
+static int process(const char *word) { return strcmp(word, "main") == 0 ? 0 : (int)number(word, 0, processes - 2) + 1; }
+
+/* Waits for those of them that are busy, and prints what they have raised together. */
+static void gather(const char *command, bool raised, int first, int last) {
+    struct outcome sum = {0};
+    bool died = false;
+    for (struct process *p = shared->process + first; p <= shared->process + last; p++) {
+        struct pollfd ready = {p->fd, POLLIN, 0};
+        char done;
+        if (!p->busy) continue;
+        p->busy = false;
+        if (p != shared->process) {
+            while (poll(&ready, 1, 50) <= 0) reap();
+            died |= read(p->fd, &done, 1) <= 0;
+        }
+        sum.events += p->outcome.events;
+        sum.calls += p->outcome.calls;
+        sum.failed += p->outcome.failed;
+        if (sum.first_error == 0) sum.first_error = p->outcome.first_error;
+        if (sum.max_ns < p->outcome.max_ns) sum.max_ns = p->outcome.max_ns;
+        if (sum.total_ns < p->outcome.total_ns) sum.total_ns = p->outcome.total_ns;
+    }
+    if (died) ANSWER("error %s a child died\n", command);
+    else if (raised) ANSWER("ok %s events %ld calls %ld failed %ld first_error %ld max_us %lld total_us %lld\n", command,
+                            sum.events, sum.calls, sum.failed, sum.first_error, (sum.max_ns + 999) / 1000, sum.total_ns / 1000);
+}
+
+static void kill_child(struct process *p, int sig) {
+    bool wait = sig != SIGSTOP && sig != SIGCONT;
+    p->ends |= wait;
+    if (p->alive) kill(p->pid, sig);
+    for (int ms = 0; wait && p->alive && ms < 5000; ms += 5, reap()) usleep(5000);
+    ANSWER("ok kill %s\n", p->alive ? "alive" : "dead");
+}
+
+static void pause_ms(long ms) {
+    for (long long end = now_ns() + 1000000LL * ms; now_ns() < end && !terminated; reap()) usleep(1000);
+}
+
+static void list_processes(void) {
+    for (struct process *p = shared->process; p < shared->process + processes; p++) {
+        char name[16] = "main";
+        if (p > shared->process) sprintf(name, "%d", (int)(p - shared->process) - 1);
+        ANSWER("process %s pid %d %s\n", name, p->pid, p->alive ? "alive" : "dead");
+    }
+    ANSWER("ok ps %d\n", processes);
+}
+
+/* What is main's alone. */
+static void control_host(char **w, int n) {
+    if (IS("wait", 1, 1)) gather(w[0], true, 0, processes - 1);
+    else if (IS("ps", 1, 1)) list_processes();
+    else if (IS("fork", 1, 2)) ANSWER("ok fork %d\n", spawn(n == 2 ? (int)number(w[1], -9, 99999) : NO_RANK) - 1);
+    else if (IS("kill", 3, 3)) kill_child(&shared->process[process(w[1])], (int)number(w[2], 1, 64));
+    else if (IS("exit", 1, 1)) finish();
+    else {
+        if (IS("pause", 2, 2)) pause_ms(number(w[1], 0, INT_MAX));
+        else if (IS("keep", 2, 2)) shared->keep = (int)number(w[1], 0, 1);
+        else if (IS("pace", 2, 2)) shared->pace_us = (int)number(w[1], 0, INT_MAX);
+        else if (IS("destroy", 1, 1)) destroy();
+        else DIE(2, "unknown command, or wrong number of words: %s\n", w[0]);
+        ANSWER("ok %s\n", w[0]);
+    }
+}
+
+static void run(const char *line) {
+    char *copy = strdup(line), *words[WORDS], **w = words;
+    int n = split(copy, words), first = 0, last = 0, sent = 0;
+    bool async = n > 1 && strcmp(w[0], "&") == 0;
+    if (async) w++, n--;
+    if (n > 2 && strcmp(w[0], "as") == 0) first = last = process(w[1]), w += 2, n -= 2;
+    if (n > 0) {
+        bool storm = IS("storm", 3, WORDS), raises = storm || IS("raise", 3, WORDS) || IS("burst", 4, WORDS);
+        bool all = storm || (raises && strcmp(w[1], "all") == 0);
+        if (raises) first = all ? 0 : process(w[1]), last = all ? processes - 1 : first;
+        shared->gate = shared->arrived = 0;
+        for (struct process *p = shared->process + first; p <= shared->process + last; p++) {
+            if (p == shared->process || !p->alive) continue;
+            if (p->busy) DIE(2, "busy: %s\n", line);
+            p->busy = true;
+            dprintf(p->fd, "%s\n", line + (w[0] - copy));
+            sent++;
+        }
+        for (int ms = 0; all && __atomic_load_n(&shared->arrived, __ATOMIC_SEQ_CST) < sent && ms < 1000; ms++) usleep(1000);
+        __atomic_store_n(&shared->gate, 1, __ATOMIC_SEQ_CST);
+        if (sent == 0 && (first > 0 || async)) ANSWER("error %s no such child\n", w[0]);
+        else if (async) ANSWER("ok & %s\n", w[0]);
+        else if (first == 0 && !execute(w, n)) control_host(w, n);
+        else {
+            shared->process[0].busy = first == 0;
+            gather(w[0], raises, first, last);
+        }
+    }
+    free(copy);
+}
+
+/* ---- loading ---- */
+
+/* The strings are to be the same; with `prefix`, as far as the shorter one goes. */
+static void compare(const char *what, int offset, bool prefix) {
+    const char *core = pointer_at(proto_udp_exports, offset), *module = pointer_at(exports, offset);
+    const char *name = pointer_at(exports, 0);
+    if (module == NULL) module = "(none)";
+    size_t shorter = strlen(core) < strlen(module) ? strlen(core) : strlen(module);
+    if (strncmp(core, module, prefix ? shorter : SIZE_MAX) == 0) return;
+    LOG("%s module %s mismatch for %s; core: %s; module: %s\n", version >= 30400 ? "CRITICAL" : "ERROR", what,
+        name == NULL ? "?" : name, core, module);
+    exit(version >= 30400 ? 1 : 0);
+}
+
+static void load(const char *path) {
+    void *handle = dlopen(path, RTLD_NOW);
+    const ElfW(Sym) *symbol = NULL;
+    Dl_info info;
+    if (handle == NULL) DIE(255, "could not open module <%s>: %s\n", path, dlerror());
+    if ((exports = dlsym(handle, "exports")) == NULL) DIE(255, "load_module: %s\n", dlerror());
+    compare("version", 16, false);
+    compare("compile flags", 24, false);
+    if (version >= 30400) compare("version control system type", 32, false);
+    if (version >= 30400) compare("version control system revision", 40, true);
+
+    if (row == NULL || row->size != EXPORTS_SIZE) DIE(3, "the module accepts %s of %d bytes\n", core_version, EXPORTS_SIZE);
+    if (dladdr1(exports, &info, (void **)&symbol, RTLD_DL_SYMENT) == 0 || symbol == NULL || symbol->st_size < EXPORTS_SIZE)
+        DIE(3, "exports has less than %d bytes\n", EXPORTS_SIZE);
+    const int used[] = {row->params, row->stats, row->preinit, row->init, row->destroy, row->child_init};
+    for (int offset = EXPORTS_SIZE == 184 ? 48 : 32, i; offset < row->size; offset += 8) {
+        for (i = 0; i < 6 && used[i] != offset; i++) continue;
+        if (i == 6 && pointer_at(exports, offset) != NULL) DIE(3, "exports has something at %d\n", offset);
+    }
+    if (pointer_at(exports, 0) == NULL || exports[8] != 1) DIE(3, "exports has no name, or a type that is not 1\n");
+
+    if (verbose) ANSWER("module %s version %s\n", (char *)pointer_at(exports, 0), (char *)pointer_at(exports, 16));
+    const struct module_stat *s = pointer_at(exports, row->stats);
+    for (; s != NULL && s->name != NULL; s++) {
+        if ((s->flags & 8) == 0) DIE(3, "statistic %s is not a function\n", s->name);
+        if (verbose) ANSWER("statistic %s\n", s->name);
+    }
+    const struct module_param *p = pointer_at(exports, row->params);
+    for (; verbose && p != NULL && p->name != NULL; p++) ANSWER("parameter %s type %d\n", p->name, p->type);
+}
+
+static void set_parameter(char *text) {
+    char *value = strchr(text, '='), *end;
+    if (value == NULL) DIE(2, "NAME=VALUE, not %s\n", text);
+    *value++ = '\0';
+    long integer = strtol(value, &end, 10);
+    int type = *value != '\0' && *end == '\0' ? 2 : 1;
+    const struct module_param *p = pointer_at(exports, row->params);
+    while (p != NULL && p->name != NULL && (strcmp(p->name, text) != 0 || p->type != type)) p++;
+    if (p == NULL || p->name == NULL) DIE(255, "parameter <%s> of type %d not found\n", text, type);
+    if (*value == '"') value++, value[strcspn(value, "\"")] = '\0';
+    if (type == 2) *(int *)p->pointer = (int)integer;
+    else *(char **)p->pointer = value;
+    if (verbose) ANSWER("modparam %s = %s\n", text, value);
+}
+
+static void describe(const char *wanted) {
+    const char *texts[] = {"proto_udp", NULL, core_version, "STATS: On, SHM_MMAP, F_MALLOC", "git", "b7b7c89b2"};
+    int major = 0, minor = 0, patch = 0;
+    if (*wanted == '=') snprintf(core_version, sizeof core_version, "%s", wanted + 1);
+    else snprintf(core_version, sizeof core_version, "opensips %s (x86_64/linux)", wanted);
+    sscanf(core_version, "opensips %d.%d.%d", &major, &minor, &patch);
+    version = major * 10000 + minor * 100 + patch;
+    for (const struct row *r = rows; r < rows + sizeof rows / sizeof *rows; r++)
+        if (version >= r->first && version <= r->last) row = r;
+    memcpy(proto_udp_exports, texts, EXPORTS_SIZE >= 184 ? 48 : 32);
+    proto_udp_exports[8] = 1;
+}
+
+int main(int argc, char **argv) {
+    int option, children = 2, initialised = PROCESSES, settings = 0, how;
+    const char *wanted = OPENSIPS_VERSION;
+    static transport reserved;
+    bool background = false;
+    char *setting[64], *line;
+
+    while ((option = getopt(argc, argv, "c:k:m:l:r:V:bev")) != -1) {
+        switch (option) {
+        case 'c': children = (int)number(optarg, 0, PROCESSES - 1); break;
+        case 'k': initialised = (int)number(optarg, 0, PROCESSES); break;
+        case 'm': setting[settings++ % 64] = optarg; break;
+        case 'l': level = (int)number(optarg, -3, 4); break;
+        case 'r':
+            reserved = event_virtual;
+            reserved.proto = (str){optarg, (int)strcspn(optarg, ":")};
+            reserved.flags = (uint32_t)strtoul(strchr(optarg, ':') == NULL ? "" : strchr(optarg, ':') + 1, NULL, 16);
+            break;
+        case 'V': wanted = optarg; break;
+        case 'b': background = true; break;
+        case 'e': core_log = true; break;
+        case 'v': verbose = true; break;
+        default: return 2;
+        }
+    }
+    if (optind != argc - 1) DIE(2, "one MODULE\n");
+
+    describe(wanted);
+    load(argv[optind]);
+    for (int i = 0; i < settings; i++) set_parameter(setting[i]);
+    pid_t pid = background ? fork() : 0;
+    if (pid > 0) return waitpid(pid, &how, 0) == pid && WIFEXITED(how) ? WEXITSTATUS(how) : 127;
+
+    struct sigaction action = {.sa_handler = on_signal}; /* without SA_RESTART */
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    shared->process[0] = (struct process){.pid = getpid(), .alive = true};
+    register_event_mod(&event_virtual);
+    if (reserved.proto.s != NULL) register_event_mod(&reserved);
+    if (call(row->preinit, 0) != 0 || call(row->init, 0) != 0) DIE(255, "failed to initialize module %s\n", argv[optind]);
+    for (int i = 0; i < children; i++) spawn(i < initialised ? i + 1 : NO_RANK);
+    if (version <= 20407 || (version >= 30000 && version <= 30002)) call(row->child_init, 0);
+
+    while ((line = next_line(0)) != NULL) run(line);
+    finish();
+}

@@ -47,11 +47,11 @@ header: build
 
 lint:
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check; else echo "skipped: no rustfmt"; fi
-	@if $(CARGO) clippy --version >/dev/null 2>&1; then $(CARGO) clippy --all-targets -- -D warnings; else echo "skipped: no clippy"; fi
+	@if $(CARGO) clippy --version >/dev/null 2>&1; then $(CARGO) clippy --workspace --all-targets -- -D warnings; else echo "skipped: no clippy"; fi
 
 test: all lint
 	$(CARGO) build
-	$(CARGO) test
+	$(CARGO) test --workspace
 	$(MAKE) --no-print-directory loom fuzz-short
 
 # Every interleaving of the publish path.

@@ -426,6 +426,7 @@ static bool is_stale(void) {
     bool refused = connect(fd, (struct sockaddr *)&bound, sizeof bound) != 0 && errno == ECONNREFUSED;
 
     close(fd);
+    errno = EADDRINUSE; /* for the caller's message */
     return refused && lstat(bound.sun_path, &found) == 0 && S_ISSOCK(found.st_mode) && found.st_uid == geteuid();
 }
 

@@ -368,9 +368,6 @@ static long storm_round; /* asked for by the main thread; -1: enough */
 static void *storm_thread(void *unused) {
     unsigned seed = (unsigned)now_ns();
     long done = 0, round;
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, NULL); /* the signals are not for this thread */
     while ((round = __atomic_load_n(&storm_round, __ATOMIC_ACQUIRE)) >= 0) {
         if (round == done && sched_yield() == 0) continue;
         done = round;
@@ -385,8 +382,12 @@ static void do_storm(long rounds) {
     static const uint16_t id[4] = {3, 3, 3, 3};
     long calls = 0, abandoned = 0;
     pthread_t thread;
+    sigset_t all, before_all;
     storm_round = 0;
+    sigfillset(&all); /* a thread inherits the mask: the signals are not for it */
+    pthread_sigmask(SIG_SETMASK, &all, &before_all);
     if (pthread_create(&thread, NULL, storm_thread, NULL) != 0) DIE(2, "no thread");
+    pthread_sigmask(SIG_SETMASK, &before_all, NULL);
     for (long round = 1; round <= rounds; round++) {
         sig_atomic_t before = hups;
         __atomic_store_n(&storm_round, round, __ATOMIC_RELEASE);

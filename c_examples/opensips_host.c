@@ -103,8 +103,9 @@ typedef struct {
 struct module_param { const char *name; int type; void *pointer; }; /* 1: string, 2: int */
 struct module_stat { const char *name; uint16_t flags; unsigned long (*function)(void *); }; /* flag 8 */
 
-__extension__ _Static_assert(sizeof(sock) == 160 && sizeof(param) == 48 && sizeof(params) == 24 && sizeof(transport) == 64 &&
-                             sizeof(struct module_param) == 24 && sizeof(struct module_stat) == 24, "x86-64");
+__extension__ _Static_assert(sizeof(sock) == 160 && sizeof(param) == 48 && sizeof(params) == 24, "x86-64");
+__extension__ _Static_assert(sizeof(transport) == 64 && sizeof(struct module_param) == 24, "x86-64");
+__extension__ _Static_assert(sizeof(struct module_stat) == 24, "x86-64");
 
 /* Where the members of `exports` are that we use; all others must be 0. */
 static const struct row { int first, last, size, params, stats, preinit, init, destroy, child_init; } rows[] = {
@@ -259,15 +260,16 @@ static const char levels[7][9] = {"CRITICAL", "ERROR", "GENERAL", "WARNING", "NO
 
 #if EXPORTS_SIZE < 184 /* TIME [PID] LEVEL:MODULE:FUNCTION: TEXT */
 __attribute__((unused, format(printf, 1, 2))) DPRINT void dprint(const char *format, ...) {
-    char text[8192], *found = NULL;
-    int l = 0;
+    char text[8192], *found = NULL, *first = NULL;
+    int which = 0;
     va_list list;
     va_start(list, format);
     vsnprintf(text, sizeof text, format, list);
     va_end(list);
-    while (l < 6 && (found = strstr(text, levels[l])) == NULL) l++;
-    if (found == NULL || (found = strstr(found, ": ")) == NULL) BROKEN("a log line without a level: %s\n", text);
-    log_line(levels[l], found + 2);
+    for (int l = 0; l < 7; l++)
+        if ((found = strstr(text, levels[l])) != NULL && (first == NULL || found < first)) first = found, which = l;
+    if (first == NULL || (found = strstr(first, ": ")) == NULL) BROKEN("a log line without a level: %s\n", text);
+    log_line(levels[which], found + 2);
 }
 #else
 __attribute__((unused)) DPRINT void dprint(int l, int facility, const char *module, const char *function,
@@ -532,8 +534,9 @@ static void subscribe(const char *event, str text, long expire) {
         old->subscription_time = s->subscription_time;
         release(by, s);
     } else {
-        do n = n % (SUBSCRIPTIONS - 1) + 1; /* none is used again soon */
-        while (shared->list[n].used);
+        do { /* none is used again soon */
+            n = n % (SUBSCRIPTIONS - 1) + 1;
+        } while (shared->list[n].used);
         shared->newest = n;
         shared->list[n] = (struct subscription){"", shared->first, true, by, s};
         snprintf(shared->list[n].event, sizeof shared->list[n].event, "%s", event);
@@ -564,8 +567,8 @@ static void with_socket(const char *command, const char *word) {
     str text = by->print(s);
     int *found = *command == 'p' ? NULL : find(NULL, by, s);
     if (*command != 'p') ANSWER("ok %s %s\n", command, found != NULL ? "found" : "none");
-    else ANSWER("ok parse %.*s:%.*s flags %x port %u address %.*s\n", by->proto.len, by->proto.s, text.len, text.s, s->flags,
-                s->port, s->address.len, s->address.s);
+    else ANSWER("ok parse %.*s:%.*s flags %x port %u address %.*s\n", by->proto.len, by->proto.s, text.len, text.s,
+                s->flags, s->port, s->address.len, s->address.s);
     if (*command != 'l' || found != NULL) release(by, s);
     if (*command == 'u' && found != NULL) remove_at(found);
     unlock(&shared->lock);
@@ -579,8 +582,9 @@ static void with_all(const char *command, long seconds) {
         struct subscription *s = &shared->list[*i];
         str text = s->by->print(s->sock);
         long expire = s->sock->flags & EXPIRE ? (long)s->sock->expire : -1;
-        if (*command == 'l') ANSWER("subscriber %s %.*s:%.*s expire %ld%s\n", s->event, s->by->proto.len, s->by->proto.s,
-                                    text.len, text.s, expire, expired(s->sock) ? " expired" : "");
+        if (*command == 'l')
+            ANSWER("subscriber %s %.*s:%.*s expire %ld%s\n", s->event, s->by->proto.len, s->by->proto.s, text.len,
+                   text.s, expire, expired(s->sock) ? " expired" : "");
         s->sock->subscription_time -= seconds;
         bool gone = *command == 'e' && expired(s->sock) && !(s->sock->flags & PENDING);
         count += *command != 'e' || gone;
@@ -644,7 +648,8 @@ static int spawn(int rank) {
     struct process *p = &shared->process[processes];
     int pair[2];
     char ready;
-    if (processes == PROCESSES || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) DIE(2, "no more children\n");
+    if (processes == PROCESSES || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+        DIE(2, "no more children\n");
     *p = (struct process){.fd = pair[0], .rank = rank, .alive = true};
     pid_t pid = fork(); /* not into *p, which the child has too */
     if (pid < 0) DIE(2, "fork: %s\n", strerror(errno));
@@ -687,8 +692,9 @@ static void gather(const char *command, bool raised, int first, int last) {
         if (sum.total_ns < p->outcome.total_ns) sum.total_ns = p->outcome.total_ns;
     }
     if (died) ANSWER("error %s a child died\n", command);
-    else if (raised) ANSWER("ok %s events %ld calls %ld failed %ld first_error %ld max_us %lld total_us %lld\n", command,
-                            sum.events, sum.calls, sum.failed, sum.first_error, (sum.max_ns + 999) / 1000, sum.total_ns / 1000);
+    else if (raised)
+        ANSWER("ok %s events %ld calls %ld failed %ld first_error %ld max_us %lld total_us %lld\n", command, sum.events,
+               sum.calls, sum.failed, sum.first_error, (sum.max_ns + 999) / 1000, sum.total_ns / 1000);
 }
 
 static void kill_child(struct process *p, int sig) {
@@ -747,7 +753,8 @@ static void run(const char *line) {
             dprintf(p->fd, "%s\n", line + (w[0] - copy));
             sent++;
         }
-        for (int ms = 0; all && __atomic_load_n(&shared->arrived, __ATOMIC_SEQ_CST) < sent && ms < 1000; ms++) usleep(1000);
+        for (int ms = 0; all && ms < 1000; ms++, usleep(1000)) /* for those that take the command */
+            if (__atomic_load_n(&shared->arrived, __ATOMIC_SEQ_CST) >= sent) break;
         __atomic_store_n(&shared->gate, 1, __ATOMIC_SEQ_CST);
         if (sent == 0 && (first > 0 || async)) ANSWER("error %s no such child\n", w[0]);
         else if (async) ANSWER("ok & %s\n", w[0]);
@@ -785,8 +792,9 @@ static void load(const char *path) {
     if (version >= 30400) compare("version control system type", 32, false);
     if (version >= 30400) compare("version control system revision", 40, true);
 
-    if (row == NULL || row->size != EXPORTS_SIZE) DIE(3, "the module accepts %s of %d bytes\n", core_version, EXPORTS_SIZE);
-    if (dladdr1(exports, &info, (void **)&symbol, RTLD_DL_SYMENT) == 0 || symbol == NULL || symbol->st_size < EXPORTS_SIZE)
+    if (row == NULL || row->size != EXPORTS_SIZE)
+        DIE(3, "the module accepts %s of %d bytes\n", core_version, EXPORTS_SIZE);
+    if (!dladdr1(exports, &info, (void **)&symbol, RTLD_DL_SYMENT) || symbol == NULL || symbol->st_size < EXPORTS_SIZE)
         DIE(3, "exports has less than %d bytes\n", EXPORTS_SIZE);
     const int used[] = {row->params, row->stats, row->preinit, row->init, row->destroy, row->child_init};
     for (int offset = EXPORTS_SIZE == 184 ? 48 : 32, i; offset < row->size; offset += 8) {
@@ -874,7 +882,8 @@ int main(int argc, char **argv) {
     shared->process[0] = (struct process){.pid = getpid(), .alive = true};
     register_event_mod(&event_virtual);
     if (reserved.proto.s != NULL) register_event_mod(&reserved);
-    if (call(row->preinit, 0) != 0 || call(row->init, 0) != 0) DIE(255, "failed to initialize module %s\n", argv[optind]);
+    if (call(row->preinit, 0) != 0 || call(row->init, 0) != 0)
+        DIE(255, "failed to initialize module %s\n", argv[optind]);
     for (int i = 0; i < children; i++) spawn(i < initialised ? i + 1 : NO_RANK);
     if (version <= 20407 || (version >= 30000 && version <= 30002)) call(row->child_init, 0);
 

@@ -141,7 +141,10 @@ macro_rules! layout {
         let field = stringify!($field).trim_start_matches("r#");
         // A union's member is named, not read.
         #[allow(unused_unsafe)]
-        let size = size_of_field(|whole: &$type| unsafe { &raw const whole.$field });
+        let size = size_of_field(|whole: &$type| {
+            // SAFETY: a place within a valid value; nothing is read.
+            unsafe { &raw const whole.$field }
+        });
         (format!("{}.{field}", stringify!($type)), vec![std::mem::offset_of!($type, $field), size])
     }};
 }

@@ -349,6 +349,21 @@ fn drop_oldest_keeps_what_came_last() {
 }
 
 #[test]
+fn each_gap_of_a_client_that_reads_now_and_then_is_told_in_its_place() {
+    for overflow in ["drop-newest", "drop-oldest"] {
+        let config = format!("queue_bytes = 16384\noverflow = \"{overflow}\"");
+        let (mut host, mut client, mut fence) = never_reading(&config, DOCUMENT | LOST);
+        let mut published = 0;
+        for _ in 0..4 {
+            published += overfill(&mut host, &mut fence);
+            assert!(client.read_what_is_there());
+        }
+        let account = client.account(overfilled(), published);
+        assert!(account.gaps >= 4, "{overflow}: {account:?}");
+    }
+}
+
+#[test]
 fn disconnect_ends_the_stream_of_a_client_that_does_not_read() {
     let config = "queue_bytes = 16384\noverflow = \"disconnect\"";
     let (mut host, mut client, mut fence) = never_reading(config, DOCUMENT | LOST);

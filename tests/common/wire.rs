@@ -82,11 +82,13 @@ pub struct Account {
     pub lost: u64,
     /// Where the first gap is.
     pub first_gap: Option<u64>,
+    /// How many gaps there are.
+    pub gaps: u64,
 }
 
 impl Account {
     pub fn of_floods(sessions: u64) -> Account {
-        Account { sessions, position: 0, lost: 0, first_gap: None }
+        Account { sessions, position: 0, lost: 0, first_gap: None, gaps: 0 }
     }
 
     /// Takes whole frames off `bytes` until all the `published` events are accounted for.
@@ -101,6 +103,7 @@ impl Account {
                 self.first_gap.get_or_insert(self.position);
                 self.position += u64::from(count);
                 self.lost += u64::from(count);
+                self.gaps += 1;
             } else {
                 let expected = flood_frame(self.sessions, self.position);
                 assert_eq!(&rest[..rest.len() - tail.len()], expected, "event {}", self.position);

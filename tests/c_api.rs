@@ -90,6 +90,13 @@ cases! {
         a_full_queue_disconnects
         statistics
     }
+    datagrams {
+        refused_options
+        both_formats
+        only_what_was_asked_for
+        what_is_lost_is_told
+        one_that_is_gone
+    }
     lives {
         sixteen_threads_at_once
         threads_that_come_and_go

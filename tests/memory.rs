@@ -83,7 +83,7 @@ fn sanitizers(test: &str) -> bool {
 const SANITIZER: &str = "detect_leaks=1:handle_segv=1:abort_on_error=0:exitcode=99";
 
 /// The cases that say something under valgrind, which runs one thread at a time, in a short time.
-const SHORT: [(&str, &[&str]); 5] = [
+const SHORT: [(&str, &[&str]); 6] = [
     (
         "errors",
         &[
@@ -101,6 +101,7 @@ const SHORT: [(&str, &[&str]); 5] = [
             "closing_twice",
         ],
     ),
+    ("datagrams", &["refused_options", "both_formats", "one_that_is_gone"]),
     ("publish", &["the_log", "every_type_and_any_number_of_parameters", "a_full_ring", "statistics"]),
     (
         "lives",
@@ -145,6 +146,11 @@ fn errors_are_clean_under_valgrind() {
 #[test]
 fn publishing_is_clean_under_valgrind() {
     under_valgrind("publish");
+}
+
+#[test]
+fn datagrams_are_clean_under_valgrind() {
+    under_valgrind("datagrams");
 }
 
 #[test]

@@ -60,13 +60,18 @@ static void in_child(void (*body)(parent *p), parent *p)
 static void is_refused_everything(parent *p)
 {
     herald_event_sock_options options = sock_options(path_of("child"));
+    herald_datagram_options datagrams;
     herald_param param = herald_param_int("n", 1);
     int round;
+    memset(&datagrams, 0, sizeof datagrams);
+    datagrams.size = sizeof datagrams;
+    datagrams.to = "udp:127.0.0.1:9";
     for (round = 0; round < 2; round++) {
         SAME(publish_number(p->hub, 1000), HERALD_ERROR_FORKED);
         SAME(herald_publish(p->hub, "E", &param, 1), HERALD_ERROR_FORKED);
         SAME(herald_hub_serve_event_sock(p->hub, &options), HERALD_ERROR_FORKED);
         CHECK(access(options.path, F_OK) != 0);
+        SAME(herald_hub_add_datagram(p->hub, &datagrams), HERALD_ERROR_FORKED);
     }
 }
 

@@ -81,16 +81,27 @@ pub struct Subscription {
 }
 
 /// Bits of a key that are the slot; the others are the serial.
-const SLOT_BITS: u32 = 12;
+const SLOT_BITS: u32 = 13;
 
 /// The largest `max_subscribers`.
-pub const MAX_SLOTS: usize = 1 << SLOT_BITS;
+pub const MAX_SUBSCRIBERS: usize = 4096;
+
+/// Slots beyond `max_subscribers`: the host parses a subscription anew to renew or to end it.
+const SPARE: usize = 16;
+
+const _: () = assert!(MAX_SUBSCRIBERS + SPARE <= 1 << SLOT_BITS);
+
+/// The slot that a key names.
+pub fn slot_of_key(key: u64) -> usize {
+    (key & ((1 << SLOT_BITS) - 1)) as usize
+}
 
 impl Arena {
     const SLOTS_AT: usize = size_of::<Header>().next_multiple_of(align_of::<Slot>());
 
     /// Maps the arena, shared with every child from now on.
-    pub fn map(slots: usize) -> std::io::Result<()> {
+    pub fn map(subscribers: usize) -> std::io::Result<()> {
+        let slots = subscribers + SPARE;
         let len = Self::SLOTS_AT + slots * size_of::<Slot>();
         // SAFETY: an anonymous mapping of our own; the kernel chooses the place.
         let mapped = unsafe {
@@ -141,8 +152,14 @@ impl Arena {
         self.slots.iter().filter(|slot| slot.state.load(Ordering::Relaxed) == LIVE).count()
     }
 
-    pub fn capacity(&self) -> usize {
+    /// How many slots there are, spare ones included.
+    pub fn slots(&self) -> usize {
         self.slots.len()
+    }
+
+    /// How many subscriptions there can be.
+    pub fn capacity(&self) -> usize {
+        self.slots.len() - SPARE
     }
 
     /// Puts a subscription into a slot; null if there is none left. `make` gets the address, copied
@@ -153,7 +170,7 @@ impl Arena {
         target: Target,
         make: impl FnOnce(&'static [u8]) -> ReplySock,
     ) -> *mut ReplySock {
-        let Some(slot) = self.take() else { return null_mut() };
+        let Some(slot) = self.take(&target) else { return null_mut() };
         let len = address.len().min(MAX_ADDRESS);
         // SAFETY: we have taken the slot, so nobody else reads or writes its cells.
         unsafe {
@@ -168,19 +185,24 @@ impl Arena {
         slot.sock.get()
     }
 
-    fn take(&self) -> Option<&'static Slot> {
+    fn take(&self, target: &Target) -> Option<&'static Slot> {
         let take = |from| {
             move |slot: &&Slot| {
                 slot.state.compare_exchange(from, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok()
             }
         };
-        self.slots.iter().find(take(FREE)).or_else(|| {
+        let (ordinary, spare) = self.slots.split_at(self.capacity());
+        let found = ordinary.iter().find(take(FREE)).or_else(|| {
             // The core's look-up of a subscriber that does not exist parses a socket and never frees
             // it. It gets no subscription time. Neither do members of an event_virtual group, but
             // these are parsed right before their first event. The oldest goes first: the host may
             // be about to use the youngest.
             let leftovers = self.slots.iter().filter(|slot| slot.is_leftover());
             leftovers.min_by_key(|slot| slot.serial.load(Ordering::Relaxed)).filter(take(LIVE))
+        });
+        let known = |(index, slot)| self.read(index, slot).is_some_and(|found| found.target == *target);
+        found.or_else(|| {
+            self.slots.iter().enumerate().any(known).then(|| spare.iter().find(take(FREE))).flatten()
         })
     }
 
@@ -200,7 +222,7 @@ impl Arena {
 
     /// The subscription that a key names, if it is still there.
     pub fn by_key(&self, key: u64) -> Option<Subscription> {
-        let index = (key & (MAX_SLOTS as u64 - 1)) as usize;
+        let index = slot_of_key(key);
         let found = self.read(index, self.slots.get(index)?)?;
         (found.key == key).then_some(found)
     }

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use abi::{EviExport, ParamExport, Params, ReplySock, StatExport, Str};
-use arena::{Arena, Count, MAX_ADDRESS, MAX_SLOTS};
+use arena::{Arena, Count, MAX_ADDRESS};
 use sender::Common;
 
 use super::symbol;
@@ -136,7 +136,7 @@ fn start() -> Result<(), String> {
             false => Err(format!("modparam {name} is {value}, and must be from {least} to {most}")),
         }
     };
-    let slots = within("max_subscribers", &MAX_SUBSCRIBERS, 1, MAX_SLOTS as i32)?;
+    let slots = within("max_subscribers", &MAX_SUBSCRIBERS, 1, arena::MAX_SUBSCRIBERS as i32)?;
     let queue = within("queue", &QUEUE, 4096, 1 << 30)?;
     let send_buffer = within("send_buffer", &SEND_BUFFER, 0, 1 << 30)?;
     super::watch_forks();
@@ -214,7 +214,7 @@ unsafe fn parse(
     understand: fn(&[u8]) -> Result<Target, AddressError>,
 ) -> *mut ReplySock {
     let refuse = |why: &dyn std::fmt::Display| {
-        log!(log::log(), Error, "refused the subscriber {scheme}:{why}");
+        log!(log::log(), Error, "refused the {scheme} subscriber {why}");
         null_mut()
     };
     let Some((common, _)) = MODULE.get() else { return null_mut() };

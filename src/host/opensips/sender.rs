@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::arena::{Arena, MAX_SLOTS, Subscription};
+use super::arena::{Arena, Subscription, slot_of_key};
 use super::log as host;
 use crate::event::Event;
 use crate::hub::{self, Hub, HubOptions};
@@ -70,8 +70,8 @@ pub fn end() {
 impl Sender {
     fn new(common: Common, generation: u32) -> Self {
         Sender {
-            outlets: (0..common.arena.capacity()).map(|_| None).collect(),
-            waiting: (0..common.arena.capacity()).map(|_| AtomicU32::new(0)).collect(),
+            outlets: (0..common.arena.slots()).map(|_| None).collect(),
+            waiting: (0..common.arena.slots()).map(|_| AtomicU32::new(0)).collect(),
             common,
             generation,
             hub: None,
@@ -181,7 +181,7 @@ impl Relay for Waiting {
     }
 
     fn settled(&self, key: u64, count: u64) {
-        if let Some(waiting) = self.waiting.get(key as usize % MAX_SLOTS) {
+        if let Some(waiting) = self.waiting.get(slot_of_key(key)) {
             waiting.fetch_sub(count as u32, Ordering::Release);
         }
     }

@@ -51,7 +51,7 @@ lint:
 
 test: all lint
 	$(CARGO) build
-	$(CARGO) test --workspace
+	$(CARGO) test
 	$(MAKE) --no-print-directory loom fuzz-short
 
 # Every interleaving of the publish path.
@@ -68,9 +68,12 @@ fuzz-short:
 fuzz:
 	sh .ci/setup fuzz && $(call FUZZ,3600)
 
-bench: setup
+# BENCH=--quick takes a look only.
+bench: build
 	@sh .ci/setup bench
-	$(CARGO) run --release -p herald-bench --
+	$(CARGO) run --release -p herald-bench -- $(BENCH)
+	$(CC) -std=gnu99 $(WARNINGS) -O2 -rdynamic benches/raise.c -o $(TARGET)/release/raise -lcjson -ldl -lpthread
+	$(TARGET)/release/raise $(TARGET)/release/libherald.so
 
 install:
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(OPENL2TP_PLUGIN_DIR) \

@@ -295,13 +295,7 @@ fn a_host_that_closes_our_descriptors_goes_on_and_so_do_we() {
             host.life(1, 2);
             host.flood(100);
         }
-        // One may be left behind, asleep.
-        let pid = host.pid();
-        let ticks = || -> u64 { proc::workers(pid).iter().map(|&tid| proc::ticks(pid, tid)).sum() };
-        let before = ticks();
-        host.ok("pause 250");
-        let used = ticks() - before;
-        assert!(used < 12, "{low}-{high}: {used} of 25 ticks");
+        host.worker_sleeps();
         host.ok("clean");
         host.ok("init");
         host.serves_a_fresh_client();

@@ -51,12 +51,15 @@ pub fn sleeps(pid: u32, tid: u32) -> u64 {
     status(pid, tid, "voluntary_ctxt_switches").parse().unwrap()
 }
 
-/// The processor time that a thread has used, in ticks of a hundredth of a second.
-pub fn ticks(pid: u32, tid: u32) -> u64 {
+/// What changes whenever a thread runs: how often it went to sleep, how often it was made to give
+/// way, and the ticks of processor time that it has used.
+pub fn activity(pid: u32, tid: u32) -> (u64, u64, u64) {
     let stat = fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat")).unwrap();
     // The name, in parentheses, may hold anything; the state follows it as field 3 (proc(5)).
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().collect();
-    fields[14 - 3].parse::<u64>().unwrap() + fields[15 - 3].parse::<u64>().unwrap()
+    let ticks = fields[14 - 3].parse::<u64>().unwrap() + fields[15 - 3].parse::<u64>().unwrap();
+    let gave_way = status(pid, tid, "nonvoluntary_ctxt_switches").parse().unwrap();
+    (sleeps(pid, tid), gave_way, ticks)
 }
 
 /// Resident memory in kilobytes.

@@ -115,13 +115,10 @@ impl Queue {
 
     /// Appends the frame of an event.
     pub fn push(&mut self, frame: &[u8]) -> Pushed {
-        if self.lost > 0
-            && self.overflow != Overflow::DropOldest
-            && !self.append_lost_record(frame.len())
-        {
-            return self.dropped(1);
-        }
-        if self.fits(frame.len()) {
+        let told = self.lost == 0
+            || self.overflow == Overflow::DropOldest
+            || self.append_lost_record(frame.len());
+        if told && self.fits(frame.len()) {
             self.append(frame, false);
             return Pushed::Queued;
         }
@@ -373,6 +370,15 @@ mod tests {
         assert_eq!(queue.push(&event(1, 4)), Pushed::Queued);
         assert_eq!(queue.push(&event(2, 0)), Pushed::Disconnect);
         assert_eq!(queue.events(), 2);
+    }
+
+    #[test]
+    fn disconnect_is_asked_for_when_the_record_of_a_loss_does_not_fit_either() {
+        let mut queue = Queue::new(16, Overflow::Disconnect, record);
+        queue.tell_losses(true);
+        assert_eq!(queue.push(&event(0, 6)), Pushed::Queued);
+        assert_eq!(queue.lose(3), 0);
+        assert_eq!(queue.push(&event(4, 0)), Pushed::Disconnect);
     }
 
     #[test]

@@ -388,8 +388,7 @@ fn put_bytes(bytes: &[u8], put: &mut impl FnMut(u64)) {
         put(u64::from_le_bytes(*word));
     }
     if !rest.is_empty() {
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        put(u64::from_le_bytes(last));
+        // In a register: a copy through memory would be read back before it has arrived there.
+        put(rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
     }
 }

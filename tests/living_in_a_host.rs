@@ -157,7 +157,7 @@ fn a_signal_that_ends_the_host_within_a_hook_lets_it_clean_up() {
 }
 
 #[test]
-fn a_host_that_is_terminated_in_a_flood_exits_and_sends_what_it_published() {
+fn a_host_that_is_terminated_in_a_flood_exits_and_leaves_no_socket() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         for _ in 0..5 {
             let mut host = Host::start();

@@ -76,7 +76,10 @@ impl Worker {
     fn run(&mut self) -> io::Result<()> {
         let mut idle_since = None;
         loop {
-            if self.shared.summoned.swap(false, Ordering::Acquire) && self.obey() {
+            // Looked at before it is written: publishers read from the same cache line.
+            let summoned = self.shared.summoned.load(Ordering::Relaxed)
+                && self.shared.summoned.swap(false, Ordering::Acquire);
+            if summoned && self.obey() {
                 return self.send_what_is_left();
             }
             if self.drain(BATCH) {

@@ -25,6 +25,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -219,11 +220,19 @@ typedef struct frame {
     uint32_t lost;
 } frame;
 
+/* What does not arrive within this time does not arrive. */
+static inline void be_patient(int fd)
+{
+    struct timeval patience = {60, 0};
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
+}
+
 static inline int try_connect(const char *path)
 {
     struct sockaddr_un address;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     CHECK(fd >= 0);
+    be_patient(fd);
     memset(&address, 0, sizeof address);
     address.sun_family = AF_UNIX;
     CHECK(strlen(path) < sizeof address.sun_path);

@@ -14,6 +14,7 @@ static int listen_at(const char *path)
     address.sun_family = AF_UNIX;
     strcpy(address.sun_path, path);
     CHECK(bind(fd, (struct sockaddr *)&address, sizeof address) == 0);
+    be_patient(fd);
     return fd;
 }
 

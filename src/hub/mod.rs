@@ -5,12 +5,13 @@
 //! whether the worker sleeps. Nothing on that path locks, allocates (but for a thread's first
 //! publish) or depends on the subscribers, and it can be abandoned at any instruction.
 //!
-//! The [worker] drains the lanes, hands each event to the [transports](Transport), which
-//! encode it once and append it to the [queue](Queue) of each subscriber that wants it, and then
-//! lets them write what is queued, many events at a time.
+//! The [worker] drains the lanes and hands each event to the [transports](Transport), which
+//! encode it once, for all subscribers, and then lets them write: many events at a time, and what
+//! a subscriber does not take waits in its [queue](Queue).
 
 mod fd;
 mod fork;
+mod frames;
 mod lane;
 mod poll;
 mod promise;
@@ -53,11 +54,12 @@ pub trait Transport: Send {
     fn stats(&self) -> Arc<TransportStats>;
     /// Enters the transport's descriptors into the worker's set.
     fn start(&mut self, poll: &Poll) -> io::Result<()>;
-    /// Queues an event for every subscriber that wants it.
-    fn event(&mut self, event: &Event<'_>);
+    /// Takes an event for every subscriber that wants it. More may follow at once: a flush comes
+    /// after the last.
+    fn event(&mut self, poll: &Poll, event: &Event<'_>);
     /// Tells every subscriber that `count` events were dropped here, before they got this far.
     fn lost(&mut self, count: u64);
-    /// Writes what is queued, as far as the sockets take it.
+    /// Writes what there is, as far as the sockets take it. Also called after [`Hub::nudge`].
     fn flush(&mut self, poll: &Poll);
     /// Something happened on the descriptor that was added with this key.
     fn ready(&mut self, poll: &Poll, key: u64, readiness: Readiness);
@@ -247,6 +249,13 @@ impl Hub {
         shared.summon();
         answer.wait().unwrap_or_else(|| Err(io::Error::other(PublishError::Failed)))?;
         lock(&self.transports).push(stats);
+        Ok(())
+    }
+
+    /// Has the worker flush its transports soon: what they were given by other ways than events is
+    /// sent.
+    pub fn nudge(&self) -> Result<(), PublishError> {
+        self.own()?.summon();
         Ok(())
     }
 

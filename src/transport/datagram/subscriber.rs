@@ -175,7 +175,7 @@ impl Transport for Subscriber {
         Ok(())
     }
 
-    fn event(&mut self, event: &Event<'_>) {
+    fn event(&mut self, _poll: &Poll, event: &Event<'_>) {
         let expired = self.expires.is_some_and(|expires| expires <= Instant::now());
         if self.destination.is_none() || expired || !self.options.events.wants(event.name()) {
             return;

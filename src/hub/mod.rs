@@ -28,7 +28,7 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,7 @@ pub trait Transport: Send {
     fn event(&mut self, poll: &Poll, event: &Event<'_>);
     /// Tells every subscriber that `count` events were dropped here, before they got this far.
     fn lost(&mut self, count: u64);
-    /// Writes what there is, as far as the sockets take it. Also called after [`Hub::nudge`].
+    /// Writes what there is, as far as the sockets take it. Also called after [`Remote::nudge`].
     fn flush(&mut self, poll: &Poll);
     /// Something happened on the descriptor that was added with this key.
     fn ready(&mut self, poll: &Poll, key: u64, readiness: Readiness);
@@ -143,6 +143,7 @@ struct Shared {
     /// Set when there is something in the command channel.
     summoned: AtomicBool,
     forks: u32,
+    transports: Mutex<Vec<Arc<TransportStats>>>,
     options: HubOptions,
 }
 
@@ -156,6 +157,25 @@ impl Shared {
         if !self.bell.ring() {
             self.failed.store(true, Ordering::Release);
         }
+    }
+}
+
+/// A hub as what it serves sees it. It can be kept for any time and does not keep the hub: once that is
+/// closed, or in a forked child, nothing happens any more.
+#[derive(Clone)]
+pub struct Remote(Weak<Shared>);
+
+impl Remote {
+    /// Has the worker flush its transports soon: what they were given by other ways than events is sent.
+    pub fn nudge(&self) {
+        if let Some(shared) = self.0.upgrade().filter(|shared| shared.forks == fork::generation()) {
+            shared.summon();
+        }
+    }
+
+    /// What has been counted for each transport.
+    pub fn transports(&self) -> Vec<Arc<TransportStats>> {
+        self.0.upgrade().map(|shared| lock(&shared.transports).clone()).unwrap_or_default()
     }
 }
 
@@ -173,7 +193,6 @@ pub struct Hub {
     commands: mpsc::Sender<Command>,
     worker: Mutex<Option<Worker>>,
     worker_id: ThreadId,
-    transports: Mutex<Vec<Arc<TransportStats>>>,
     log: Log,
 }
 
@@ -199,20 +218,14 @@ impl Hub {
             failed: AtomicBool::new(false),
             summoned: AtomicBool::new(false),
             forks: fork::generation(),
+            transports: Mutex::default(),
             options,
         });
         let (commands, inbox) = mpsc::channel();
         let (promiser, done) = promise();
         let thread = worker::spawn(shared.clone(), poll, inbox, promiser, log.clone())?;
         let worker_id = thread.thread().id();
-        Ok(Hub {
-            shared,
-            commands,
-            worker: Mutex::new(Some(Worker { thread, done })),
-            worker_id,
-            transports: Mutex::new(Vec::new()),
-            log,
-        })
+        Ok(Hub { shared, commands, worker: Mutex::new(Some(Worker { thread, done })), worker_id, log })
     }
 
     /// Prepares this thread for publishing, so that its first publish allocates nothing.
@@ -252,15 +265,13 @@ impl Hub {
         let _ = self.commands.send(Command::Add(transport, promiser));
         shared.summon();
         answer.wait().unwrap_or_else(|| Err(io::Error::other(PublishError::Failed)))?;
-        lock(&self.transports).push(stats);
+        lock(&shared.transports).push(stats);
         Ok(())
     }
 
-    /// Has the worker flush its transports soon: what they were given by other ways than events is
-    /// sent.
-    pub fn nudge(&self) -> Result<(), PublishError> {
-        self.own()?.summon();
-        Ok(())
+    /// The hub as what it serves sees it.
+    pub fn remote(&self) -> Remote {
+        Remote(Arc::downgrade(&self.shared))
     }
 
     /// The sum of what has been counted.
@@ -270,7 +281,7 @@ impl Hub {
             stats.published += lane.published();
             stats.ring_full += lane.lost();
         }
-        for transport in lock(&self.transports).iter() {
+        for transport in lock(&self.shared.transports).iter() {
             stats.add(transport);
         }
         stats
@@ -278,7 +289,7 @@ impl Hub {
 
     /// What has been counted for each subscriber that there is now.
     pub fn subscribers(&self) -> Vec<Arc<SubscriberStats>> {
-        lock(&self.transports).iter().flat_map(|transport| transport.subscribers()).collect()
+        lock(&self.shared.transports).iter().flat_map(|transport| transport.subscribers()).collect()
     }
 
     /// Closes the hub: sends what is queued, for at most [`HubOptions::flush`], and ends the

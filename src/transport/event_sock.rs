@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::listener::{Allow, ListenError, ListenOptions};
-use super::stream::{Batch, ClientId, Protocol, StreamOptions, StreamServer};
+use super::stream::{Batch, ClientId, Protocol, Received, StreamOptions, StreamServer};
 use crate::event::Event;
 use crate::hub::{LostRecord, Overflow};
 use crate::log::Log;
@@ -83,12 +83,12 @@ impl Protocol for EventSockProtocol {
         client: &mut EventSockClient,
         bytes: &mut &[u8],
         _replies: &mut Vec<u8>,
-    ) -> Result<(), String> {
+    ) -> Result<Received, String> {
         match client.parser.next(bytes) {
             Ok(Some(request)) => client.mask = request.amend(client.mask),
             Ok(None) => {}
             Err(bad) => return Err(format!("a request's length is 1, this one's is {}", bad.0)),
         }
-        Ok(())
+        Ok(Received::Understood)
     }
 }

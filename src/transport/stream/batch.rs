@@ -240,7 +240,7 @@ mod tests {
     use super::*;
     use crate::event::Event;
     use crate::hub::{LostRecord, Overflow};
-    use crate::transport::stream::ClientId;
+    use crate::transport::stream::{ClientId, Received};
     use proptest::prelude::*;
 
     /// A frame: its length in one byte, then a number; an event, of 6 bytes or more, has its
@@ -288,8 +288,8 @@ mod tests {
             _client: &mut Subscriber,
             _bytes: &mut &[u8],
             _replies: &mut Vec<u8>,
-        ) -> Result<(), String> {
-            Ok(())
+        ) -> Result<Received, String> {
+            Ok(Received::Understood)
         }
     }
 

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 use super::batch::Frames;
-use super::protocol::{ClientId, Protocol};
+use super::protocol::{ClientId, Protocol, Received};
 use super::{StreamOptions, listener::Peer};
 use crate::hub::{Fd, Interest, Poll, Queue, SubscriberStats, TransportStats};
 
@@ -42,12 +42,7 @@ pub(super) struct Client<C> {
 impl<C> Client<C> {
     /// A client whose connection the poll knows already, with an interest in reading.
     pub fn new(id: ClientId, socket: Fd<OwnedFd>, peer: Peer, state: C, queue: Queue) -> Self {
-        let stats = SubscriberStats {
-            id: id.number(),
-            pid: peer.pid,
-            uid: peer.uid,
-            ..SubscriberStats::default()
-        };
+        let stats = SubscriberStats::new(id.number(), peer.pid, peer.uid);
         Client {
             id,
             peer,
@@ -63,13 +58,17 @@ impl<C> Client<C> {
     }
 
     /// Reads once; the poll comes back for the rest. The replies are left in the queue.
-    pub fn read<P: Protocol<Client = C>>(&mut self, protocol: &mut P) -> Result<(), Leaving> {
+    pub fn read<P: Protocol<Client = C>>(
+        &mut self,
+        protocol: &mut P,
+        stats: &TransportStats,
+    ) -> Result<(), Leaving> {
         let mut buffer = [0; 4096];
         match recv(self.socket.get().as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
             // It may have closed one direction only: it goes on receiving.
             Ok(0) => self.ended = true,
             Ok(count) => {
-                let rest = self.take_in(protocol, &buffer[..count])?;
+                let rest = self.take_in(protocol, &buffer[..count], stats)?;
                 self.unread = buffer[count - rest..count].to_vec();
             }
             Err(Errno::EAGAIN | Errno::EINTR) => {}
@@ -83,6 +82,7 @@ impl<C> Client<C> {
         &mut self,
         protocol: &mut P,
         mut bytes: &[u8],
+        stats: &TransportStats,
     ) -> Result<usize, Leaving> {
         let mut replies = Vec::new();
         while !bytes.is_empty() && self.queue.replies() < StreamOptions::REPLIES {
@@ -91,7 +91,10 @@ impl<C> Client<C> {
             self.queue.reply(&replies);
             replies.clear();
             self.queue.tell_losses(protocol.lost_record(&self.state));
-            received.map_err(Leaving::Protocol)?;
+            if received.map_err(Leaving::Protocol)? == Received::Ignored {
+                stats.ignored.add(1);
+            }
+            self.stats.call(P::name(&self.state));
             if bytes.len() == before {
                 break;
             }
@@ -113,8 +116,11 @@ impl<C> Client<C> {
                 break;
             }
             let unread = std::mem::take(&mut self.unread);
-            let rest = self.take_in(protocol, &unread)?;
+            let rest = self.take_in(protocol, &unread, stats)?;
             self.unread = unread[unread.len() - rest..].to_vec();
+            if rest == unread.len() {
+                break;
+            }
         }
         self.rearm(poll);
         Ok(())

@@ -19,7 +19,7 @@ use crate::hub::{Fd, Interest, Overflow, Poll, Queue, Readiness, Transport, Tran
 use crate::log::{Level, Limiter, Log};
 
 pub use batch::Batch;
-pub use protocol::{ClientId, Protocol};
+pub use protocol::{ClientId, Protocol, Reach, Received};
 
 use batch::Cuttings;
 use client::{Client, Leaving};
@@ -83,6 +83,7 @@ impl<P: Protocol> StreamServer<P> {
             Level::Info,
             format_args!("herald: {} listens on {}", P::NAME, listener.path().display()),
         );
+        let stats = TransportStats::new(P::NAME, options.queue_bytes as u64);
         Ok(StreamServer {
             protocol,
             listener: Some(listener),
@@ -93,7 +94,7 @@ impl<P: Protocol> StreamServer<P> {
             cuttings: Cuttings::default(),
             last_number: 0,
             paused_until: None,
-            stats: Arc::default(),
+            stats: Arc::new(stats),
             log,
             limiter: Limiter::new(),
         })
@@ -218,12 +219,15 @@ impl<P: Protocol> StreamServer<P> {
     /// Sends the replies that have become ready.
     fn answer_late(&mut self, poll: &Poll) {
         let mut answered = Vec::new();
+        let mut replies = Vec::new();
         let slots = &mut self.slots;
-        self.protocol.late_replies(&mut |id, bytes| {
+        self.protocol.late_replies(&mut |id, reply| {
             if let Some(Some(client)) = slots.get_mut(usize::from(id.slot))
                 && client.id == id
             {
-                client.queue.reply(bytes);
+                reply(&mut client.state, &mut replies);
+                client.queue.reply(&replies);
+                replies.clear();
                 answered.push(usize::from(id.slot));
             }
         });
@@ -284,7 +288,7 @@ impl<P: Protocol> Transport for StreamServer<P> {
         }
         let mut result = Ok(());
         if readiness.readable {
-            result = client.read(&mut self.protocol);
+            result = client.read(&mut self.protocol, &self.stats);
         }
         if result.is_ok() {
             result = client.write(poll, &mut self.protocol, &self.stats);

@@ -30,6 +30,19 @@ impl ClientId {
     }
 }
 
+/// What became of what a client sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// A request was carried out, or it is not whole yet.
+    Understood,
+    /// A request that is none of this server's was dropped: it is counted.
+    Ignored,
+}
+
+/// A way to clients, for replies that were not ready in time: calls the function with what is
+/// remembered of the client and where its replies go, unless the client has gone.
+pub type Reach<'a, C> = dyn FnMut(ClientId, &mut dyn FnMut(&mut C, &mut Vec<u8>)) + 'a;
+
 /// What the bytes of a stream mean, in both directions.
 ///
 /// An event is encoded once, for all clients: [`Protocol::encode`] puts its frames into a [`Batch`],
@@ -75,14 +88,14 @@ pub trait Protocol: Send {
     /// Writes what is the client's own into its copy of a frame, if [`Protocol::PERSONAL`].
     fn personalise(_client: &Self::Client, _topic: &Self::Topic, _frame: &mut [u8]) {}
 
-    /// Takes in the next request, or a piece of one, of what a client sent: at least one byte of
-    /// `bytes`, and at most one request. What is not taken comes again.
+    /// Takes in the next request, or a piece of one, of what a client sent: at most one request. What
+    /// is not taken comes again. Nothing is taken only while late replies to earlier requests must
+    /// come first: the client is not read from until one has.
     ///
-    /// What is put into `replies` is sent to the client, after the events from before the request
-    /// and before those from after it. Replies are never dropped and do not count against the
-    /// bound of the event queue. A client that does not read its replies is not read from: the
-    /// most that can wait is [`StreamOptions::REPLIES`](super::StreamOptions::REPLIES) and the
-    /// replies to one request.
+    /// What is put into `replies` is sent to the client, before the events that wait for it. Replies
+    /// are never dropped and do not count against the bound of the event queue. A client that does
+    /// not read its replies is not read from: the most that can wait is
+    /// [`StreamOptions::REPLIES`](super::StreamOptions::REPLIES) and the replies to one request.
     ///
     /// An error, which says what was wrong, ends the connection.
     fn receive(
@@ -90,10 +103,15 @@ pub trait Protocol: Send {
         client: &mut Self::Client,
         bytes: &mut &[u8],
         replies: &mut Vec<u8>,
-    ) -> Result<(), String>;
+    ) -> Result<Received, String>;
+
+    /// The name that the client gave itself; empty if it has none. Asked after each request until
+    /// there is one.
+    fn name(_client: &Self::Client) -> &str {
+        ""
+    }
 
     /// Hands over replies that were not ready when their request was received, whole frames each.
-    /// Replies to clients that have gone are dropped. Called whenever the hub has been
-    /// [nudged](crate::hub::Hub::nudge), and after events.
-    fn late_replies(&mut self, _reply: &mut dyn FnMut(ClientId, &[u8])) {}
+    /// Called whenever the hub has been [nudged](crate::hub::Remote::nudge), and after events.
+    fn late_replies(&mut self, _reach: &mut Reach<'_, Self::Client>) {}
 }

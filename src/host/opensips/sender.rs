@@ -163,8 +163,9 @@ impl Sender {
             waiting: self.waiting.clone(),
             limiter: RefCell::new(Limiter::new()),
         };
-        // A few of the largest datagrams must fit, whatever the queue's bound.
-        let ring_bytes = self.common.queue.clamp(1 << 20, 1 << 24);
+        // On its way to the worker an event shares the ring with those of all other destinations, some
+        // of which may be stuck: room for some 40,000 small events, however the worker is scheduled.
+        let ring_bytes = self.common.queue.clamp(1 << 22, 1 << 24);
         let log = host::log();
         let start = || -> std::io::Result<Hub> {
             let hub = Hub::start(HubOptions { ring_bytes, ..HubOptions::default() }, log.clone())?;

@@ -13,7 +13,7 @@ mod filter;
 mod outlet;
 mod subscriber;
 
-pub use address::{AddressError, Target, parse, parse_udp, parse_unix};
+pub use address::{AddressError, Target, parse, parse_udp, parse_udp_with, parse_unix};
 pub use backlog::{Backlog, Relay};
 pub use destination::{Account, Destination, Tally};
 pub use filter::Filter;

@@ -1,5 +1,7 @@
 //! What happened: a name and an ordered list of typed parameters, whoever raised it.
 
+use std::num::NonZeroU32;
+
 /// The value of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
@@ -68,6 +70,20 @@ impl<'a> Event<'a> {
         Event { name, params: Params::Slice(params) }
     }
 
+    /// A message that its publisher has encoded, under its name.
+    pub fn encoded(name: &'a str, message: Encoded<'a>) -> Self {
+        Event { name, params: Params::Encoded(message, false) }
+    }
+
+    /// The message that this is, if its publisher has encoded it. Only a transport that knows the
+    /// schema can express it.
+    pub fn as_encoded(&self) -> Option<Encoded<'a>> {
+        match self.params {
+            Params::Encoded(message, _) => Some(message),
+            _ => None,
+        }
+    }
+
     /// The name, such as `E_L2TP_SESSION_UP`.
     pub fn name(&self) -> &'a str {
         self.name
@@ -91,6 +107,15 @@ impl PartialEq for Event<'_> {
     }
 }
 
+/// A message in the encoding of one protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encoded<'a> {
+    /// Which schema it is encoded by; from 1, unique in the process.
+    pub schema: NonZeroU32,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+}
+
 /// The parameters of an event, as an iterator.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -99,8 +124,22 @@ pub enum Params<'a> {
     Slice(&'a [Param<'a>]),
     /// Those of an L2TP event; the number is how many have been taken.
     L2tp(L2tp, usize),
+    /// An encoded message as one parameter without a name; whether it has been taken.
+    Encoded(Encoded<'a>, bool),
     /// In the form in which they travel through the hub.
     Packed(Packed<'a>),
+}
+
+impl Params<'_> {
+    /// How many are left.
+    fn len(&self) -> usize {
+        match self {
+            Params::Slice(rest) => rest.len(),
+            Params::L2tp(l2tp, taken) => l2tp.kind.param_names().len() - taken,
+            Params::Encoded(_, taken) => (!taken).into(),
+            Params::Packed(packed) => packed.left.into(),
+        }
+    }
 }
 
 impl<'a> Iterator for Params<'a> {
@@ -118,6 +157,8 @@ impl<'a> Iterator for Params<'a> {
                 *taken += 1;
                 Some(Param { name, value: Value::Uint(l2tp.id(name).into()) })
             }
+            Params::Encoded(message, taken) => (!std::mem::replace(taken, true))
+                .then_some(Param { name: "", value: Value::Bytes(message.bytes) }),
             Params::Packed(packed) => packed.next(),
         }
     }
@@ -262,39 +303,31 @@ impl From<L2tp> for Event<'static> {
     }
 }
 
+/// What the packed form of an event is written to.
+pub(crate) trait Sink {
+    /// Appends a word.
+    fn word(&mut self, word: u64);
+    /// Appends bytes, as many words as they fill, with zeros behind the last.
+    fn bytes(&mut self, bytes: &[u8]);
+}
+
 /// The form in which an event travels through the hub: whole words, so that it is written and
 /// read without a single unaligned access.
 ///
 /// ```text
-/// event:  u16 name length, u16 parameter count, u32 0 | name, padded to 8 | parameters
+/// event:  u16 name length, u16 parameter count, u32 schema | name, padded to 8 | parameters
 /// param:  u16 name length, u8 type, u8 0, u32 value length | name, padded | value, padded
 /// ```
+///
+/// The schema is that of an encoded message, which is then the value of the only parameter; else 0.
 impl<'a> Event<'a> {
-    /// How many words the packed form takes; none if a name or a value is too long for it.
-    pub(crate) fn packed_len(&self) -> Option<usize> {
-        let mut words = 1 + words_of(name_len(self.name)?);
-        let mut count = 0usize;
-        for param in self.params() {
-            let value = match param.value {
-                Value::Null => 0,
-                Value::Str(bytes) | Value::Bytes(bytes) => {
-                    u32::try_from(bytes.len()).ok()?;
-                    words_of(bytes.len())
-                }
-                _ => 1,
-            };
-            words += 1 + words_of(name_len(param.name)?) + value;
-            count += 1;
-        }
-        u16::try_from(count).ok()?;
-        Some(words)
-    }
-
-    /// Writes the packed form, word by word. [`Event::packed_len`] has said that it fits.
-    pub(crate) fn pack(&self, mut put: impl FnMut(u64)) {
-        let count = self.params().count();
-        put(self.name.len() as u64 | (count as u64) << 16);
-        put_bytes(self.name.as_bytes(), &mut put);
+    /// Writes the packed form; none if there are more parameters, or a name or a value is longer, than
+    /// it can express. What has been written then is to be forgotten.
+    pub(crate) fn pack(&self, sink: &mut impl Sink) -> Option<()> {
+        let count = u16::try_from(self.params.len()).ok()?;
+        let schema = self.as_encoded().map_or(0, |message| message.schema.get());
+        sink.word(u64::from(name_len(self.name)?) | u64::from(count) << 16 | u64::from(schema) << 32);
+        sink.bytes(self.name.as_bytes());
         for Param { name, value } in self.params() {
             let (tag, len) = match value {
                 Value::Null => (0u64, 0),
@@ -302,20 +335,21 @@ impl<'a> Event<'a> {
                 Value::Uint(_) => (2, 8),
                 Value::Float(_) => (3, 8),
                 Value::Bool(_) => (4, 8),
-                Value::Str(bytes) => (5, bytes.len()),
-                Value::Bytes(bytes) => (6, bytes.len()),
+                Value::Str(bytes) => (5, u32::try_from(bytes.len()).ok()?),
+                Value::Bytes(bytes) => (6, u32::try_from(bytes.len()).ok()?),
             };
-            put(name.len() as u64 | tag << 16 | (len as u64) << 32);
-            put_bytes(name.as_bytes(), &mut put);
+            sink.word(u64::from(name_len(name)?) | tag << 16 | u64::from(len) << 32);
+            sink.bytes(name.as_bytes());
             match value {
                 Value::Null => {}
-                Value::Int(n) => put(n as u64),
-                Value::Uint(n) => put(n),
-                Value::Float(x) => put(x.to_bits()),
-                Value::Bool(b) => put(b.into()),
-                Value::Str(bytes) | Value::Bytes(bytes) => put_bytes(bytes, &mut put),
+                Value::Int(n) => sink.word(n as u64),
+                Value::Uint(n) => sink.word(n),
+                Value::Float(x) => sink.word(x.to_bits()),
+                Value::Bool(b) => sink.word(b.into()),
+                Value::Str(bytes) | Value::Bytes(bytes) => sink.bytes(bytes),
             }
         }
+        Some(())
     }
 
     /// Reads the packed form. Nothing that the bytes can hold makes it panic.
@@ -324,6 +358,10 @@ impl<'a> Event<'a> {
         let head = packed.word()?;
         let name = packed.text(head as u16 as usize)?;
         packed.left = (head >> 16) as u16;
+        if let Some(schema) = NonZeroU32::new((head >> 32) as u32) {
+            let Value::Bytes(bytes) = packed.next()?.value else { return None };
+            return Some(Event::encoded(name, Encoded { schema, bytes }));
+        }
         Some(Event { name, params: Params::Packed(packed) })
     }
 }
@@ -374,21 +412,10 @@ impl<'a> Iterator for Packed<'a> {
     }
 }
 
-fn name_len(name: &str) -> Option<usize> {
-    (name.len() <= Event::MAX_NAME).then_some(name.len())
+fn name_len(name: &str) -> Option<u16> {
+    u16::try_from(name.len()).ok()
 }
 
 fn words_of(bytes: usize) -> usize {
     bytes.div_ceil(8)
-}
-
-fn put_bytes(bytes: &[u8], put: &mut impl FnMut(u64)) {
-    let (words, rest) = bytes.as_chunks();
-    for word in words {
-        put(u64::from_le_bytes(*word));
-    }
-    if !rest.is_empty() {
-        // In a register: a copy through memory would be read back before it has arrived there.
-        put(rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
-    }
 }

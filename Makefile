@@ -2,6 +2,7 @@
 # make demo       a session's life, seen by a client
 # make test       everything that CI runs
 # make bench      side by side with what else there is; docs/benchmarks.md
+# make vpp-plugin herald_plugin.so, with HERALD_VPP_SDK=tree of VPP 26.06
 # make install    DESTDIR= PREFIX=/usr/local
 
 CARGO  ?= cargo
@@ -17,7 +18,7 @@ VERSION  := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/
 WARNINGS := -Wall -Wextra -pedantic -Werror
 CFLAGS   ?= -O2 -g
 
-.PHONY: all build c_examples demo test lint loom fuzz fuzz-short bench setup header install install-opensips clean
+.PHONY: all build c_examples demo test lint loom fuzz fuzz-short bench setup header vpp-plugin install install-opensips clean
 
 all: build c_examples
 
@@ -41,6 +42,11 @@ demo: all
 
 setup:
 	@sh .ci/setup
+
+# For VPP 26.06; docs/vpp-plugin.md.
+vpp-plugin: setup
+	@sh .ci/setup vpp
+	@sh vpp-plugin/build.sh $(TARGET)/vpp-plugin/herald_plugin.so
 
 header: build
 	cp "$$(ls -t $(TARGET)/release/build/herald-*/out/herald.h | head -1)" include/herald.h

@@ -10,6 +10,8 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 # Where openl2tpd looks for a plugin that is named without a slash.
 OPENL2TP_PLUGIN_DIR ?= /usr/lib/openl2tp
+VPP_PLUGINS ?= /usr/lib/x86_64-linux-gnu/vpp_plugins
+VPP_API ?= /usr/share/vpp/api
 OPENSIPS_MODULES ?= /usr/lib/x86_64-linux-gnu/opensips/modules
 
 TARGET   := $(or $(CARGO_TARGET_DIR),target)
@@ -18,7 +20,8 @@ VERSION  := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/
 WARNINGS := -Wall -Wextra -pedantic -Werror
 CFLAGS   ?= -O2 -g
 
-.PHONY: all build c_examples demo test lint loom fuzz fuzz-short bench setup header vpp-plugin install install-opensips clean
+.PHONY: all build c_examples demo test test-vpp-plugin lint loom fuzz fuzz-short bench setup header vpp-plugin install install-opensips \
+	install-vpp-plugin clean
 
 all: build c_examples
 
@@ -58,7 +61,12 @@ lint:
 test: all lint
 	$(CARGO) build
 	$(CARGO) test
-	$(MAKE) --no-print-directory loom fuzz-short
+	$(MAKE) --no-print-directory test-vpp-plugin loom fuzz-short
+
+# In a real VPP if HERALD_VPP_SDK names one.
+test-vpp-plugin:
+	@$(if $(HERALD_VPP_SDK),$(MAKE) --no-print-directory vpp-plugin)
+	$(CARGO) test -p herald-vpp-plugin
 
 # Every interleaving of the publish path.
 loom:
@@ -99,6 +107,12 @@ install:
 install-opensips:
 	install -d $(DESTDIR)$(OPENSIPS_MODULES)
 	install -m 755 $(TARGET)/release/libherald.so $(DESTDIR)$(OPENSIPS_MODULES)/event_datagram.so
+
+# testgovpp.api.json is for clients that read the definitions from a folder.
+install-vpp-plugin:
+	install -d $(DESTDIR)$(VPP_PLUGINS) $(DESTDIR)$(VPP_API)/plugins
+	install -m 755 $(TARGET)/vpp-plugin/herald_plugin.so $(DESTDIR)$(VPP_PLUGINS)/herald_plugin.so
+	install -m 644 vpp-api/tests/data/testgovpp.api.json $(DESTDIR)$(VPP_API)/plugins/testgovpp.api.json
 
 clean:
 	$(CARGO) clean

@@ -4,19 +4,16 @@ use std::thread;
 
 use herald::config::Config;
 use herald::event::Event;
-use herald::hub::{Hub, HubOptions};
+use herald::hub::{Hub, HubOptions, HubStats};
 use herald::log::{Level, Log};
 use herald::transport::datagram::Subscriber;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
 /// A hub with at least one subscriber.
-#[derive(Debug)]
 pub struct Bridge {
     hub: Hub,
-    /// Events that the hub has taken.
-    pub published: u64,
-    /// Events that it had no room for. Its subscribers are told how many.
+    /// Events that the hub has not taken. Of those that it had no room for, its subscribers are told.
     pub refused: u64,
 }
 
@@ -36,20 +33,19 @@ impl Bridge {
         }
         // So that the first publish does not allocate either.
         hub.attach_thread().map_err(|error| error.to_string())?;
-        Ok(Some(Bridge { hub, published: 0, refused: 0 }))
+        Ok(Some(Bridge { hub, refused: 0 }))
     }
 
     /// Hands an event to the subscribers. Never blocks.
     pub fn publish(&mut self, event: &Event<'_>) {
-        match self.hub.publish(event) {
-            Ok(()) => self.published += 1,
-            Err(_) => self.refused += 1,
+        if self.hub.publish(event).is_err() {
+            self.refused += 1;
         }
     }
 
-    /// What each subscriber has been sent and has lost, in words.
-    pub fn subscribers(&self) -> Vec<String> {
-        Vec::new()
+    /// What the hub has counted.
+    pub fn stats(&self) -> HubStats {
+        self.hub.stats()
     }
 
     /// Sends what is queued, within 200 ms, and ends the worker.

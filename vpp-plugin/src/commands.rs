@@ -71,10 +71,12 @@ fn summary(state: &State) -> String {
     match &state.bridge {
         None => text.push_str("hub: none, since herald.toml names no datagram subscriber\n"),
         Some(bridge) => {
-            let _ = writeln!(text, "hub: {} published, {} refused", bridge.published, bridge.refused);
-            bridge.subscribers().iter().for_each(|line| {
-                let _ = writeln!(text, "  {line}");
-            });
+            let stats = bridge.stats();
+            let _ = writeln!(
+                text,
+                "hub: {} published, {} refused; {} subscribers, {} delivered, {} dropped",
+                stats.published, bridge.refused, stats.subscribers, stats.delivered, stats.dropped
+            );
         }
     }
     let interfaces: Vec<String> = state.reporter.interfaces().map(|index| index.to_string()).collect();

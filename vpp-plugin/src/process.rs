@@ -20,7 +20,14 @@ static WOKEN: AtomicBool = AtomicBool::new(false);
 
 #[vlib_process_node(name = "herald-process", instance = NODE, log2_stack_bytes = 18)]
 struct HeraldProcess {
-    bell: LazyLock<(Sender<()>, Mutex<Option<Receiver<()>>>)>,
+    bell: LazyLock<Bell>,
+}
+
+/// By which the node is woken.
+struct Bell {
+    sender: Sender<()>,
+    /// Until the node has taken it.
+    receiver: Mutex<Option<Receiver<()>>>,
 }
 
 /// The node hands packets to none.
@@ -36,7 +43,7 @@ impl HeraldProcess {
         HeraldProcess {
             bell: LazyLock::new(|| {
                 let (sender, receiver) = channel();
-                (sender, Mutex::new(Some(receiver)))
+                Bell { sender, receiver: Mutex::new(Some(receiver)) }
             }),
         }
     }
@@ -48,7 +55,7 @@ impl ProcessNode for HeraldProcess {
     type Errors = Errors;
 
     async fn function(&self, _vm: &mut MainRef, _node: &mut NodeRuntimeRef<Self>) {
-        let receiver = self.bell.1.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let receiver = self.bell.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(receiver) = receiver else { return };
         loop {
             WOKEN.store(false, Ordering::Relaxed);
@@ -62,6 +69,6 @@ impl ProcessNode for HeraldProcess {
 /// Has the node run soon: something is to be sent. On the main thread only.
 pub fn wake() {
     if !WOKEN.swap(true, Ordering::Relaxed) {
-        let _ = NODE.bell.0.send(());
+        let _ = NODE.bell.sender.send(());
     }
 }

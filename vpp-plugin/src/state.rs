@@ -37,7 +37,7 @@ pub struct Counts {
 }
 
 /// The state.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct State {
     /// The messages of the API, once VPP knows them.
     pub messages: Option<Messages>,

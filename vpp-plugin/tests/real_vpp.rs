@@ -121,7 +121,8 @@ fn a_client_that_does_not_read_loses_events_and_the_others_do_not() {
         wait_for("the burst has been raised and read", || {
             let clients = vpp.cli("show herald clients");
             let sent = clients.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse().ok());
-            (sent.max() == Some(part * 50000)).then_some(())
+            // With the last one it is done and leaves.
+            (part == 8 || sent.max() == Some(part * 50000)).then_some(())
         });
     }
     let go = go.finish();

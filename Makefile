@@ -37,6 +37,7 @@ c_examples: build
 	$(call COMPILE,event_client)
 	$(call COMPILE,datagram_client)
 	$(call COMPILE,embed,$(LINK_HERALD))
+	$(call COMPILE,testgovpp_host,$(LINK_HERALD))
 	$(call COMPILE,l2tp_host,-rdynamic -ldl -lpthread)
 	$(call COMPILE,opensips_host,-rdynamic -ldl -lpthread)
 

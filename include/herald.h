@@ -40,6 +40,20 @@
 typedef struct herald_hub herald_hub;
 
 /**
+ * A request of a client of the VPP API. It belongs to the handler that it was given to, which ends it
+ * by herald_request_reply() or herald_request_end(): at once or later, on any thread, also when the
+ * client has gone (then nothing happens) and even after the hub has been closed. Only one thread may use
+ * it at a time. Opaque.
+ */
+typedef struct herald_request herald_request;
+
+/**
+ * A VPP API that a hub serves: what events are published by. It belongs to the hub, and is valid until
+ * that is closed. Opaque.
+ */
+typedef struct herald_vpp_api herald_vpp_api;
+
+/**
  * HERALD_OK, or one of HERALD_ERROR_*.
  */
 typedef int32_t herald_error;
@@ -303,6 +317,11 @@ typedef struct herald_stats {
      * Subscribers that were disconnected because their queue was full.
      */
     uint64_t overflowed;
+    /**
+     * Requests of subscribers that were dropped because they were none of the server's: unknown
+     * messages, and what was sent in another client's name.
+     */
+    uint64_t ignored;
 } herald_stats;
 
 /**
@@ -334,6 +353,116 @@ typedef struct herald_subscriber_stats {
      */
     uint64_t queued_bytes;
 } herald_subscriber_stats;
+
+/**
+ * Answers a request, or keeps it to answer it later. Called on the worker thread of the hub: until it
+ * returns, no event of the hub goes out. It may publish; it must not close the hub or serve on it.
+ *
+ * Replies go out in the order of a client's requests: what it asks after this one, GoVPP's health checks
+ * among it, waits until this one is answered.
+ */
+typedef void (*herald_request_handler)(void *context, struct herald_request *request);
+
+/**
+ * Which requests a handler answers.
+ */
+typedef struct herald_handler {
+    /**
+     * The name of the request, such as "light_set", as its .api file defines it. Registrations for
+     * events ("want_...") are answered by the library.
+     */
+    const char *request;
+    /**
+     * Answers it. Must not be NULL.
+     */
+    herald_request_handler handle;
+    /**
+     * Handed to `handle` as it is; it must stay valid until the hub is closed.
+     */
+    void *context;
+} herald_handler;
+
+/**
+ * How a VPP API is served. A field that is 0 or NULL has its default.
+ */
+typedef struct herald_vpp_api_options {
+    /**
+     * sizeof(herald_vpp_api_options).
+     */
+    size_t size;
+    /**
+     * Where to listen; at most 107 bytes. "/run/herald/api.sock" by default.
+     */
+    const char *path;
+    /**
+     * Permission bits of the socket; 0660 by default.
+     */
+    uint32_t mode;
+    /**
+     * Clients at once, up to 4096; 64 by default. One more is accepted and closed at once.
+     */
+    uint32_t max_clients;
+    /**
+     * Owner of the socket, a name or a number; NULL leaves it as it is.
+     */
+    const char *owner;
+    /**
+     * Group of the socket, a name or a number; NULL leaves it as it is.
+     */
+    const char *group;
+    /**
+     * User ids that may connect. With both lists empty, everybody whom the mode lets in.
+     */
+    const uint32_t *allow_uids;
+    /**
+     * How many there are.
+     */
+    size_t allow_uids_count;
+    /**
+     * Primary group ids that may connect.
+     */
+    const uint32_t *allow_gids;
+    /**
+     * How many there are.
+     */
+    size_t allow_gids_count;
+    /**
+     * Bytes of events that may wait for one client, 4096 to 1073741824; 1048576 by default. Replies
+     * have room beside them.
+     */
+    size_t queue_bytes;
+    /**
+     * What happens when that many wait.
+     */
+    herald_overflow overflow;
+    /**
+     * Bytes of the longest message that is taken from a client; 65536 by default. Whoever sends more is
+     * disconnected.
+     */
+    uint32_t message_bytes;
+    /**
+     * Directories whose .api and .api.json files are served. What they import is looked for there, in
+     * the share/vpp/api of an installed VPP, and among the common types that the library has built in.
+     */
+    const char *const *api_directories;
+    /**
+     * How many there are. With none, only the built-in modules are served: memclnt, vpe and herald.
+     */
+    size_t api_directories_count;
+    /**
+     * The version that show_version answers, up to 31 bytes; herald_version() by default.
+     */
+    const char *version;
+    /**
+     * What answers requests. A request that is not here is answered with UNIMPLEMENTED (-9), a dump
+     * with nothing.
+     */
+    const struct herald_handler *handlers;
+    /**
+     * How many there are.
+     */
+    size_t handlers_count;
+} herald_vpp_api_options;
 
 /**
  * Success.
@@ -406,6 +535,16 @@ typedef struct herald_subscriber_stats {
  * the hub and open another.
  */
 #define HERALD_ERROR_FAILED 13
+
+/**
+ * An .api or api.json file cannot be read or is wrong, or modules cannot be served together.
+ */
+#define HERALD_ERROR_API 14
+
+/**
+ * There is no such message, it has no such field, or a value or its bytes do not fit it.
+ */
+#define HERALD_ERROR_MESSAGE 15
 
 /**
  * E_L2TP_SESSION_CREATED (tunnel_id, session_id)
@@ -606,6 +745,61 @@ herald_error herald_publish_l2tp(struct herald_hub *hub,
                                  uint16_t peer_session_id);
 
 /**
+ * The message as the client sent it, its id included: a packed struct as herald-apigen makes it, in
+ * network byte order. It has been checked to be as long as its fields say. The bytes belong to the
+ * request.
+ *
+ * Errors: HERALD_ERROR_NULL.
+ */
+herald_error herald_request_message(const struct herald_request *request,
+                                    struct herald_bytes *message);
+
+/**
+ * Reads a field of a request, such as "enable" or "address.af", into the type and the value of `field`;
+ * its name is set to NULL. Texts come without their padding and are not ended by a NUL; they and bytes
+ * belong to the request.
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (no such field; an array of
+ * anything but u8 can only be read from herald_request_message()).
+ */
+herald_error herald_request_field(const struct herald_request *request,
+                                  const char *name,
+                                  struct herald_param *field);
+
+/**
+ * Sends one of the details of a dump: a parameter for each field, as herald_vpp_api_publish() takes
+ * them. `context` is filled in. After the last, end the request.
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (the request is no dump, or a
+ * field does not fit).
+ */
+herald_error herald_request_details(struct herald_request *request,
+                                    const struct herald_param *params,
+                                    size_t count);
+
+/**
+ * Replies to a request and ends it: a parameter for each field, as herald_vpp_api_publish() takes them.
+ * `context` and `retval` are filled in. Of a dump with a cursor the reply comes after the details. Sets
+ * `*request` to NULL; after an error it is still there, to be replied to or ended.
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (the request has no reply, or a
+ * field does not fit).
+ */
+herald_error herald_request_reply(struct herald_request **request,
+                                  int32_t retval,
+                                  const struct herald_param *params,
+                                  size_t count);
+
+/**
+ * Ends a request without a reply: a dump after its details, or a request that needs no answer. A client
+ * that waits for a reply is answered UNSPECIFIED (-1). Sets `*request` to NULL, so that ending it again
+ * does nothing.
+ *
+ * Errors: HERALD_ERROR_NULL if `request` is NULL.
+ */
+herald_error herald_request_end(struct herald_request **request);
+
+/**
  * Serves the event socket of openl2tpd on a hub. The L2TP events go to its clients; other events
  * it cannot express. It is served until the hub is closed.
  *
@@ -655,6 +849,72 @@ herald_error herald_hub_subscribers(struct herald_hub *hub,
                                     size_t element_size,
                                     size_t capacity,
                                     size_t *count);
+
+/**
+ * Serves the VPP binary API on a hub, for GoVPP, vpp_papi and other clients of VPP's API socket, until
+ * the hub is closed. Registrations for events follow from the `service` definitions of the .api files.
+ * Herald's own module is always served: with it clients get every event that is published by
+ * herald_publish() and herald_publish_l2tp().
+ *
+ * `options` may be NULL, and is copied. `*api` belongs to the hub; `api` may be NULL.
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_SIZE, HERALD_ERROR_API (with file,
+ * line and column of what is wrong in herald_last_error()), HERALD_ERROR_SYSTEM, HERALD_ERROR_IN_USE,
+ * HERALD_ERROR_IN_THE_WAY, HERALD_ERROR_PATH_TOO_LONG, HERALD_ERROR_CLOSED, HERALD_ERROR_FORKED,
+ * HERALD_ERROR_FAILED.
+ */
+herald_error herald_hub_serve_vpp_api(struct herald_hub *hub,
+                                      const struct herald_vpp_api_options *options,
+                                      struct herald_vpp_api **api);
+
+/**
+ * Publishes an event of an .api file to every client that has registered for it: its name, and a
+ * parameter for each field. Everything is copied before it returns.
+ *
+ * A field of a typedef is named "data.ue_id"; an element of an array "ports[0]" or "ports[0].name",
+ * elements in their order, and an array of u8 takes bytes. An enum takes a number or the name of an
+ * entry. The count of an array, `client_index` and `pid` are filled in; other fields that are not given
+ * are zero. What does not fit is an error and never cut: a number out of range, a text longer than its
+ * field, an array longer than its count can say.
+ *
+ * The event is encoded and checked on the calling thread; otherwise costs are those of
+ * herald_publish(), and it can be left by siglongjmp() at any instruction, too. An element of an array
+ * that is not of u8 costs an allocation.
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (no such event, no such field,
+ * or a value that does not fit), HERALD_ERROR_RING_FULL, HERALD_ERROR_TOO_LARGE, HERALD_ERROR_CLOSED,
+ * HERALD_ERROR_FORKED, HERALD_ERROR_FAILED.
+ */
+herald_error herald_vpp_api_publish(const struct herald_vpp_api *api,
+                                    const char *event,
+                                    const struct herald_param *params,
+                                    size_t count);
+
+/**
+ * Publishes an event that is encoded already: a packed struct as herald-apigen makes it, in network byte
+ * order, with the elements of its variable-length array after it. `_vl_msg_id`, `client_index` and `pid`
+ * are filled in. That it is as long as its fields say is checked.
+ *
+ * Costs are those of herald_vpp_api_publish().
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (no such event, or bytes that are
+ * not as long as it), HERALD_ERROR_RING_FULL, HERALD_ERROR_TOO_LARGE, HERALD_ERROR_CLOSED,
+ * HERALD_ERROR_FORKED, HERALD_ERROR_FAILED.
+ */
+herald_error herald_vpp_api_publish_packed(const struct herald_vpp_api *api,
+                                           const char *event,
+                                           const void *message,
+                                           size_t length);
+
+/**
+ * Says how many clients have registered for an event, so that a host can save itself the trouble of
+ * making one that nobody gets.
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (no such event).
+ */
+herald_error herald_vpp_api_listeners(const struct herald_vpp_api *api,
+                                      const char *event,
+                                      uint32_t *count);
 
 #ifdef __cplusplus
 }  // extern "C"

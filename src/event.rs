@@ -1,5 +1,7 @@
 //! What happened: a name and an ordered list of typed parameters, whoever raised it.
 
+use std::num::NonZeroU32;
+
 /// The value of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
@@ -68,6 +70,20 @@ impl<'a> Event<'a> {
         Event { name, params: Params::Slice(params) }
     }
 
+    /// A message that its publisher has encoded, under its name.
+    pub fn encoded(name: &'a str, message: Encoded<'a>) -> Self {
+        Event { name, params: Params::Encoded(message, false) }
+    }
+
+    /// The message that this is, if its publisher has encoded it. Only a transport that knows the
+    /// schema can express it.
+    pub fn as_encoded(&self) -> Option<Encoded<'a>> {
+        match self.params {
+            Params::Encoded(message, _) => Some(message),
+            _ => None,
+        }
+    }
+
     /// The name, such as `E_L2TP_SESSION_UP`.
     pub fn name(&self) -> &'a str {
         self.name
@@ -91,6 +107,15 @@ impl PartialEq for Event<'_> {
     }
 }
 
+/// A message in the encoding of one protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encoded<'a> {
+    /// Which schema it is encoded by; from 1, unique in the process.
+    pub schema: NonZeroU32,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+}
+
 /// The parameters of an event, as an iterator.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -99,6 +124,8 @@ pub enum Params<'a> {
     Slice(&'a [Param<'a>]),
     /// Those of an L2TP event; the number is how many have been taken.
     L2tp(L2tp, usize),
+    /// An encoded message as one parameter without a name; whether it has been taken.
+    Encoded(Encoded<'a>, bool),
     /// In the form in which they travel through the hub.
     Packed(Packed<'a>),
 }
@@ -118,6 +145,8 @@ impl<'a> Iterator for Params<'a> {
                 *taken += 1;
                 Some(Param { name, value: Value::Uint(l2tp.id(name).into()) })
             }
+            Params::Encoded(message, taken) => (!std::mem::replace(taken, true))
+                .then_some(Param { name: "", value: Value::Bytes(message.bytes) }),
             Params::Packed(packed) => packed.next(),
         }
     }
@@ -266,9 +295,11 @@ impl From<L2tp> for Event<'static> {
 /// read without a single unaligned access.
 ///
 /// ```text
-/// event:  u16 name length, u16 parameter count, u32 0 | name, padded to 8 | parameters
+/// event:  u16 name length, u16 parameter count, u32 schema | name, padded to 8 | parameters
 /// param:  u16 name length, u8 type, u8 0, u32 value length | name, padded | value, padded
 /// ```
+///
+/// The schema is that of an encoded message, which is then the value of the only parameter; else 0.
 impl<'a> Event<'a> {
     /// How many words the packed form takes; none if a name or a value is too long for it.
     pub(crate) fn packed_len(&self) -> Option<usize> {
@@ -293,7 +324,8 @@ impl<'a> Event<'a> {
     /// Writes the packed form, word by word. [`Event::packed_len`] has said that it fits.
     pub(crate) fn pack(&self, mut put: impl FnMut(u64)) {
         let count = self.params().count();
-        put(self.name.len() as u64 | (count as u64) << 16);
+        let schema = self.as_encoded().map_or(0, |message| message.schema.get());
+        put(self.name.len() as u64 | (count as u64) << 16 | u64::from(schema) << 32);
         put_bytes(self.name.as_bytes(), &mut put);
         for Param { name, value } in self.params() {
             let (tag, len) = match value {
@@ -324,6 +356,10 @@ impl<'a> Event<'a> {
         let head = packed.word()?;
         let name = packed.text(head as u16 as usize)?;
         packed.left = (head >> 16) as u16;
+        if let Some(schema) = NonZeroU32::new((head >> 32) as u32) {
+            let Value::Bytes(bytes) = packed.next()?.value else { return None };
+            return Some(Event::encoded(name, Encoded { schema, bytes }));
+        }
         Some(Event { name, params: Params::Packed(packed) })
     }
 }

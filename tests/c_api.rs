@@ -167,10 +167,17 @@ fn rust_layout() -> Vec<(String, Vec<usize>)> {
             herald_datagram_options {
                 size to events events_count format expire_s queue_bytes overflow send_buffer
             }
+            herald_vpp_api_options {
+                size path mode max_clients owner group allow_uids allow_uids_count allow_gids
+                allow_gids_count queue_bytes overflow message_bytes api_directories
+                api_directories_count version handlers handlers_count
+            }
+            herald_handler { request handle context }
             herald_bytes { data length }
             herald_param { name r#type value }
             herald_stats {
                 size published ring_full delivered dropped subscribers refused protocol_errors overflowed
+                ignored
             }
             herald_subscriber_stats { id pid uid delivered dropped queued_bytes }
         }

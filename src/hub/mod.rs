@@ -5,12 +5,13 @@
 //! whether the worker sleeps. Nothing on that path locks, allocates (but for a thread's first
 //! publish) or depends on the subscribers, and it can be abandoned at any instruction.
 //!
-//! The [worker] drains the lanes, hands each event to the [transports](Transport), which
-//! encode it once and append it to the [queue](Queue) of each subscriber that wants it, and then
-//! lets them write what is queued, many events at a time.
+//! The [worker] drains the lanes and hands each event to the [transports](Transport), which
+//! encode it once, for all subscribers, and then lets them write: many events at a time, and what
+//! a subscriber does not take waits in its [queue](Queue).
 
 mod fd;
 mod fork;
+mod frames;
 mod lane;
 mod poll;
 mod promise;
@@ -27,7 +28,7 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -53,11 +54,12 @@ pub trait Transport: Send {
     fn stats(&self) -> Arc<TransportStats>;
     /// Enters the transport's descriptors into the worker's set.
     fn start(&mut self, poll: &Poll) -> io::Result<()>;
-    /// Queues an event for every subscriber that wants it.
-    fn event(&mut self, event: &Event<'_>);
+    /// Takes an event for every subscriber that wants it. More may follow at once: a flush comes
+    /// after the last.
+    fn event(&mut self, poll: &Poll, event: &Event<'_>);
     /// Tells every subscriber that `count` events were dropped here, before they got this far.
     fn lost(&mut self, count: u64);
-    /// Writes what is queued, as far as the sockets take it.
+    /// Writes what there is, as far as the sockets take it. Also called after [`Remote::nudge`].
     fn flush(&mut self, poll: &Poll);
     /// Something happened on the descriptor that was added with this key.
     fn ready(&mut self, poll: &Poll, key: u64, readiness: Readiness);
@@ -138,6 +140,7 @@ struct Shared {
     /// Set when there is something in the command channel.
     summoned: AtomicBool,
     forks: u32,
+    transports: Mutex<Vec<Arc<TransportStats>>>,
     options: HubOptions,
 }
 
@@ -151,6 +154,25 @@ impl Shared {
         if !self.bell.ring() {
             self.failed.store(true, Ordering::Release);
         }
+    }
+}
+
+/// A hub as what it serves sees it. It can be kept for any time and does not keep the hub: once that is
+/// closed, or in a forked child, nothing happens any more.
+#[derive(Clone)]
+pub struct Remote(Weak<Shared>);
+
+impl Remote {
+    /// Has the worker flush its transports soon: what they were given by other ways than events is sent.
+    pub fn nudge(&self) {
+        if let Some(shared) = self.0.upgrade().filter(|shared| shared.forks == fork::generation()) {
+            shared.summon();
+        }
+    }
+
+    /// What has been counted for each transport.
+    pub fn transports(&self) -> Vec<Arc<TransportStats>> {
+        self.0.upgrade().map(|shared| lock(&shared.transports).clone()).unwrap_or_default()
     }
 }
 
@@ -168,7 +190,6 @@ pub struct Hub {
     commands: mpsc::Sender<Command>,
     worker: Mutex<Option<Worker>>,
     worker_id: ThreadId,
-    transports: Mutex<Vec<Arc<TransportStats>>>,
     log: Log,
 }
 
@@ -193,20 +214,14 @@ impl Hub {
             failed: AtomicBool::new(false),
             summoned: AtomicBool::new(false),
             forks: fork::generation(),
+            transports: Mutex::default(),
             options,
         });
         let (commands, inbox) = mpsc::channel();
         let (promiser, done) = promise();
         let thread = worker::spawn(shared.clone(), inbox, promiser, log.clone())?;
         let worker_id = thread.thread().id();
-        Ok(Hub {
-            shared,
-            commands,
-            worker: Mutex::new(Some(Worker { thread, done })),
-            worker_id,
-            transports: Mutex::new(Vec::new()),
-            log,
-        })
+        Ok(Hub { shared, commands, worker: Mutex::new(Some(Worker { thread, done })), worker_id, log })
     }
 
     /// Prepares this thread for publishing, so that its first publish allocates nothing.
@@ -246,8 +261,13 @@ impl Hub {
         let _ = self.commands.send(Command::Add(transport, promiser));
         shared.summon();
         answer.wait().unwrap_or_else(|| Err(io::Error::other(PublishError::Failed)))?;
-        lock(&self.transports).push(stats);
+        lock(&shared.transports).push(stats);
         Ok(())
+    }
+
+    /// The hub as what it serves sees it.
+    pub fn remote(&self) -> Remote {
+        Remote(Arc::downgrade(&self.shared))
     }
 
     /// The sum of what has been counted.
@@ -257,7 +277,7 @@ impl Hub {
             stats.published += lane.published();
             stats.ring_full += lane.lost();
         }
-        for transport in lock(&self.transports).iter() {
+        for transport in lock(&self.shared.transports).iter() {
             stats.add(transport);
         }
         stats
@@ -265,7 +285,7 @@ impl Hub {
 
     /// What has been counted for each subscriber that there is now.
     pub fn subscribers(&self) -> Vec<Arc<SubscriberStats>> {
-        lock(&self.transports).iter().flat_map(|transport| transport.subscribers()).collect()
+        lock(&self.shared.transports).iter().flat_map(|transport| transport.subscribers()).collect()
     }
 
     /// Closes the hub: sends what is queued, for at most [`HubOptions::flush`], and ends the

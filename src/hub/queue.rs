@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use super::frames::{Frame, Frames, Kind};
+
 /// What happens when a subscriber's queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Overflow {
@@ -15,8 +17,9 @@ pub enum Overflow {
     Disconnect,
 }
 
-/// Writes the lost record that says "this many events were dropped here" to the buffer.
-pub type LostRecord = fn(count: u64, frame: &mut Vec<u8>);
+/// Writes the lost record that says "this many events were dropped here" to the buffer, in the words
+/// of one subscriber.
+pub type LostRecord = Box<dyn Fn(u64, &mut Vec<u8>) + Send>;
 
 /// What became of an event.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,75 +33,70 @@ pub enum Pushed {
     Disconnect,
 }
 
-/// A frame in the queue: its length, and in the top bit whether it is a lost record.
-#[derive(Clone, Copy)]
-struct Frame(u32);
-
-impl Frame {
-    const LOST: u32 = 1 << 31;
-
-    fn len(self) -> usize {
-        (self.0 & !Self::LOST) as usize
-    }
-
-    fn is_lost_record(self) -> bool {
-        self.0 & Self::LOST != 0
-    }
-}
-
 /// Frames on their way to one subscriber.
 ///
 /// The lost record stands in the stream exactly where the events are missing: under
 /// [`Overflow::DropNewest`] before the next event that fits, or after the last one once all has
 /// been sent; under [`Overflow::DropOldest`] before the oldest that is left.
+///
+/// Replies to the subscriber's own requests stand among the events where they were given. They
+/// always fit: the limit is for the rest.
 pub struct Queue {
-    /// Frames, the first of them untouched.
-    bytes: VecDeque<u8>,
-    frames: VecDeque<Frame>,
+    frames: Frames,
     /// The counts in the lost records among `frames`, in order.
     told: VecDeque<u64>,
-    /// The rest of a frame that has been sent in part: it can no longer be dropped.
-    partial: VecDeque<u8>,
-    partial_is_event: bool,
+    /// What goes out before `frames` and can no longer be dropped: the rest of a frame that has been
+    /// sent in part, and replies from before events that were dropped.
+    ahead: VecDeque<u8>,
+    /// How many of the first bytes of `ahead` are the rest of an event.
+    unfinished: usize,
     /// Dropped and not yet told.
     lost: u64,
     limit: usize,
     overflow: Overflow,
-    lost_record: LostRecord,
-    tell: bool,
+    /// None for a subscriber that does not want lost records.
+    record: Option<LostRecord>,
 }
 
 impl Queue {
-    /// The first allocation of a queue that was empty.
-    const FIRST: usize = 2048;
-
     /// An empty queue for at most `limit` bytes. It allocates nothing until something is queued.
-    pub fn new(limit: usize, overflow: Overflow, lost_record: LostRecord) -> Self {
+    pub fn new(limit: usize, overflow: Overflow) -> Self {
         Queue {
-            bytes: VecDeque::new(),
-            frames: VecDeque::new(),
+            frames: Frames::default(),
             told: VecDeque::new(),
-            partial: VecDeque::new(),
-            partial_is_event: false,
+            ahead: VecDeque::new(),
+            unfinished: 0,
             lost: 0,
             limit,
             overflow,
-            lost_record,
-            tell: false,
+            record: None,
         }
     }
 
-    /// Whether the subscriber wants lost records. What was dropped before it asked is not told.
-    pub fn tell_losses(&mut self, tell: bool) {
-        self.tell = tell;
-        if !tell {
+    /// How the subscriber is told of losses; none if it does not want to be. What was dropped before
+    /// it asked is not told.
+    pub fn tell_losses(&mut self, record: Option<LostRecord>) {
+        if record.is_none() {
             self.lost = 0;
         }
+        self.record = record;
+    }
+
+    /// Writes a lost record to the buffer; nothing for a subscriber that does not want it.
+    pub fn write_lost_record(&self, count: u64, frame: &mut Vec<u8>) {
+        if let Some(write) = &self.record {
+            write(count, frame);
+        }
+    }
+
+    /// Whether the subscriber wants lost records.
+    pub fn tells_losses(&self) -> bool {
+        self.record.is_some()
     }
 
     /// How many bytes wait.
     pub fn len(&self) -> usize {
-        self.bytes.len() + self.partial.len()
+        self.frames.len() + self.ahead.len()
     }
 
     /// Whether nothing waits.
@@ -106,11 +104,14 @@ impl Queue {
         self.len() == 0 && !self.owes_record()
     }
 
-    /// Whether a frame of `len` bytes, and the lost record that may be due before it, fit.
+    /// Whether `len` bytes of events fit.
     pub fn has_room(&self, len: usize) -> bool {
-        // A lost record is no longer than a frame header and its count: 16 + 16 bytes at the most.
-        let record = if self.owes_record() { 32 } else { 0 };
-        self.fits(len + record)
+        self.frames.len() - self.frames.replies() + len <= self.limit
+    }
+
+    /// Bytes of replies that wait.
+    pub fn replies(&self) -> usize {
+        self.frames.replies()
     }
 
     /// Appends the frame of an event.
@@ -118,8 +119,8 @@ impl Queue {
         let told = self.lost == 0
             || self.overflow == Overflow::DropOldest
             || self.append_lost_record(frame.len());
-        if told && self.fits(frame.len()) {
-            self.append(frame, false);
+        if told && self.has_room(frame.len()) {
+            self.append(Kind::Event, frame);
             return Pushed::Queued;
         }
         match self.overflow {
@@ -128,31 +129,45 @@ impl Queue {
             Overflow::DropOldest if frame.len() > self.limit => self.dropped(1),
             Overflow::DropOldest => {
                 let mut dropped = 0;
-                while !self.fits(frame.len()) {
+                while !self.has_room(frame.len()) {
                     dropped += self.drop_oldest();
                 }
-                self.append(frame, false);
+                self.append(Kind::Event, frame);
                 if dropped == 0 { Pushed::Queued } else { self.dropped(dropped) }
             }
         }
     }
 
+    /// Appends a reply, whatever the limit.
+    pub fn reply(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.append(Kind::Reply, bytes);
+        }
+    }
+
+    /// Takes over the rest of a frame that was sent in part past this queue, which is empty. The
+    /// rest always fits.
+    pub fn finish(&mut self, rest: &[u8], is_event: bool) {
+        debug_assert!(self.is_empty());
+        self.ahead.extend(rest);
+        self.unfinished = if is_event { rest.len() } else { 0 };
+    }
+
     /// Tells the subscriber that `count` events were dropped, here, before they got to it. The
     /// result is how many more had to be dropped to make room for the record.
     pub fn lose(&mut self, count: u64) -> u64 {
-        if !self.tell {
+        if !self.tells_losses() {
             return 0;
         }
         let mut dropped = 0;
         match self.overflow {
             Overflow::DropOldest => {
-                let mut record = Vec::new();
-                (self.lost_record)(count, &mut record);
-                while !self.fits(record.len()) && !self.frames.is_empty() {
+                let record = self.lost_record(count);
+                while !self.has_room(record.len()) && !self.frames.is_empty() {
                     dropped += self.drop_oldest();
                 }
                 self.lost += dropped;
-                self.append(&record, true);
+                self.append(Kind::LostRecord, &record);
                 self.told.push_back(count);
             }
             Overflow::DropNewest | Overflow::Disconnect => {
@@ -165,116 +180,117 @@ impl Queue {
 
     /// The bytes to send next, in one piece; empty if there are none.
     pub fn chunk(&mut self) -> &[u8] {
-        if self.partial.is_empty() && self.owes_record() {
+        if self.ahead.is_empty() && self.owes_record() {
             match self.overflow {
                 Overflow::DropOldest => {
-                    let mut record = Vec::new();
-                    (self.lost_record)(std::mem::take(&mut self.lost), &mut record);
-                    self.partial.extend(record);
-                    self.partial_is_event = false;
+                    let record = self.lost_record(self.lost);
+                    self.lost = 0;
+                    self.ahead.extend(record);
                 }
-                Overflow::DropNewest | Overflow::Disconnect if self.bytes.is_empty() => {
+                Overflow::DropNewest | Overflow::Disconnect if self.frames.is_empty() => {
                     self.append_lost_record(0);
                 }
                 Overflow::DropNewest | Overflow::Disconnect => {}
             }
         }
-        let next = if self.partial.is_empty() { &self.bytes } else { &self.partial };
-        next.as_slices().0
+        if self.ahead.is_empty() { self.frames.chunk() } else { self.ahead.as_slices().0 }
     }
 
     /// Takes note that the first `count` bytes of [`Queue::chunk`] have been sent. The result is
     /// how many events went out whole.
     pub fn sent(&mut self, count: usize) -> u64 {
-        let mut events = 0;
-        if !self.partial.is_empty() {
-            self.partial.drain(..count);
-            return u64::from(self.partial.is_empty() && self.partial_is_event);
+        if !self.ahead.is_empty() {
+            self.ahead.drain(..count);
+            let finished = self.unfinished > 0 && self.unfinished <= count;
+            self.unfinished = self.unfinished.saturating_sub(count);
+            return u64::from(finished);
         }
-        let mut whole = 0;
-        while let Some(frame) = self.frames.front().copied() {
-            if whole + frame.len() > count {
+        let (mut whole, mut events) = (0, 0);
+        while let Some(frame) = self.frames.front() {
+            if whole + frame.len > count {
                 break;
             }
-            whole += frame.len();
-            events += u64::from(!frame.is_lost_record());
-            self.forget_front(frame);
+            whole += frame.len;
+            events += u64::from(frame.kind == Kind::Event);
+            self.forget(frame);
         }
-        self.bytes.drain(..whole);
+        self.frames.skip(whole);
         if whole < count
-            && let Some(frame) = self.frames.front().copied()
+            && let Some(frame) = self.frames.front()
         {
-            self.partial.extend(self.bytes.drain(..frame.len()).skip(count - whole));
-            self.partial_is_event = !frame.is_lost_record();
-            self.forget_front(frame);
+            self.ahead.extend(self.frames.pop(frame).skip(count - whole));
+            self.unfinished = if frame.kind == Kind::Event { self.ahead.len() } else { 0 };
+            self.forget_record(frame);
         }
         events
     }
 
     /// How many events wait, for the account of a subscriber that goes away.
     pub fn events(&self) -> u64 {
-        let waiting = self.frames.iter().filter(|frame| !frame.is_lost_record()).count();
-        waiting as u64 + u64::from(!self.partial.is_empty() && self.partial_is_event)
+        self.frames.events() + u64::from(self.unfinished > 0)
     }
 
     fn owes_record(&self) -> bool {
-        self.tell && self.lost > 0
-    }
-
-    fn fits(&self, len: usize) -> bool {
-        self.bytes.len() + len <= self.limit
+        self.tells_losses() && self.lost > 0
     }
 
     fn dropped(&mut self, count: u64) -> Pushed {
-        if self.tell {
+        if self.tells_losses() {
             self.lost += count;
         }
         Pushed::Dropped(count)
     }
 
+    fn lost_record(&self, count: u64) -> Vec<u8> {
+        let mut record = Vec::new();
+        self.write_lost_record(count, &mut record);
+        record
+    }
+
     /// Appends the record of what is lost so far, if it fits with `more` bytes after it.
     fn append_lost_record(&mut self, more: usize) -> bool {
-        let mut record = Vec::new();
-        (self.lost_record)(self.lost, &mut record);
-        if !self.fits(record.len() + more) {
+        let record = self.lost_record(self.lost);
+        if !self.has_room(record.len() + more) {
             return false;
         }
-        self.append(&record, true);
+        self.append(Kind::LostRecord, &record);
         self.told.push_back(std::mem::take(&mut self.lost));
         true
     }
 
-    fn append(&mut self, frame: &[u8], lost_record: bool) {
-        let needed = self.bytes.len() + frame.len();
-        if needed > self.bytes.capacity() {
-            // Doubling, but never past the limit.
-            let capacity = (self.bytes.capacity() * 2).clamp(Self::FIRST, self.limit.max(Self::FIRST));
-            self.bytes.reserve_exact(capacity.max(needed) - self.bytes.len());
-        }
-        self.bytes.extend(frame);
-        let mark = if lost_record { Frame::LOST } else { 0 };
-        self.frames.push_back(Frame(frame.len() as u32 | mark));
+    fn append(&mut self, kind: Kind, frame: &[u8]) {
+        let limit = self.limit + self.frames.replies();
+        self.frames.push(kind, frame, limit);
     }
 
-    /// Drops the oldest frame that has not been touched; how many events the subscriber loses.
+    /// Drops the oldest event or lost record that has not been touched; how many events the
+    /// subscriber loses. Replies before it go ahead.
     fn drop_oldest(&mut self) -> u64 {
-        let Some(frame) = self.frames.front().copied() else {
-            return 0;
-        };
-        self.bytes.drain(..frame.len());
-        match self.forget_front(frame) {
-            // A lost record that is dropped hands its count on to the one that will stand here.
-            Some(told) => {
-                self.lost += told;
-                0
+        while let Some(frame) = self.frames.front() {
+            let bytes = self.frames.pop(frame);
+            match frame.kind {
+                Kind::Reply => self.ahead.extend(bytes),
+                Kind::Event => return 1,
+                Kind::LostRecord => {
+                    drop(bytes);
+                    // It hands its count on to the one that will stand here.
+                    self.lost += self.told.pop_front().unwrap_or(0);
+                    return 0;
+                }
             }
-            None => 1,
         }
+        0
     }
 
-    fn forget_front(&mut self, frame: Frame) -> Option<u64> {
-        self.frames.pop_front();
-        if frame.is_lost_record() { self.told.pop_front() } else { None }
+    fn forget(&mut self, frame: Frame) {
+        self.frames.forget(frame);
+        self.forget_record(frame);
+    }
+
+    fn forget_record(&mut self, frame: Frame) {
+        if frame.kind == Kind::LostRecord {
+            self.told.pop_front();
+        }
     }
 }
 
@@ -283,10 +299,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A frame: its length in one byte, then a number; a lost record has length 5, an event more.
-    fn record(count: u64, frame: &mut Vec<u8>) {
-        frame.push(5);
-        frame.extend((count as u32).to_be_bytes());
+    /// A frame: its length in one byte, then a number; a lost record has length 5, an event more. A
+    /// reply has length 2.
+    fn record() -> Option<LostRecord> {
+        Some(Box::new(|count, frame| {
+            frame.push(5);
+            frame.extend((count as u32).to_be_bytes());
+        }))
+    }
+
+    fn queue(limit: usize, overflow: Overflow) -> Queue {
+        let mut queue = Queue::new(limit, overflow);
+        queue.tell_losses(record());
+        queue
     }
 
     fn event(number: u32, padding: usize) -> Vec<u8> {
@@ -296,11 +321,18 @@ mod tests {
         frame
     }
 
-    /// Reads a stream back; every number from 0 on must be there, as an event or within a gap.
-    fn accounted(stream: &[u8]) -> (u32, u64) {
-        let (mut next, mut lost, mut at) = (0u32, 0u64, 0);
+    /// Reads a stream back; every number from 0 on must be there, as an event or within a gap, and
+    /// every reply. The result is how many events, losses and replies there are.
+    fn accounted(stream: &[u8]) -> (u32, u64, u8) {
+        let (mut next, mut lost, mut replies, mut at) = (0u32, 0u64, 0, 0);
         while at < stream.len() {
             let len = stream[at] as usize;
+            if len == 2 {
+                assert_eq!(stream[at + 1], replies, "a reply out of place");
+                replies += 1;
+                at += 2;
+                continue;
+            }
             let number = u32::from_be_bytes(stream[at + 1..at + 5].try_into().unwrap());
             if len == 5 {
                 next += number;
@@ -311,7 +343,7 @@ mod tests {
             }
             at += len;
         }
-        (next, lost)
+        (next, lost, replies)
     }
 
     fn drop_policy() -> impl Strategy<Value = Overflow> {
@@ -323,12 +355,11 @@ mod tests {
         fn every_event_is_delivered_or_told_as_lost_in_its_place(
             overflow in drop_policy(),
             limit in 16usize..200,
-            steps in prop::collection::vec((0u8..4, 0usize..40), 0..300),
+            steps in prop::collection::vec((0u8..5, 0usize..40), 0..250),
         ) {
-            let mut queue = Queue::new(limit, overflow, record);
-            queue.tell_losses(true);
+            let mut queue = queue(limit, overflow);
             let mut stream = Vec::new();
-            let (mut next, mut delivered, mut dropped) = (0, 0, 0u64);
+            let (mut next, mut delivered, mut dropped, mut answered) = (0, 0, 0u64, 0);
             let mut send = |queue: &mut Queue, most: usize| {
                 let chunk = queue.chunk();
                 let count = chunk.len().min(most);
@@ -342,6 +373,10 @@ mod tests {
                         dropped += 1 + amount as u64 + queue.lose(1 + amount as u64);
                         next += 1 + amount as u32;
                     }
+                    2 => {
+                        queue.reply(&[2, answered]);
+                        answered += 1;
+                    }
                     _ => {
                         match queue.push(&event(next, amount % 7)) {
                             Pushed::Dropped(count) => dropped += count,
@@ -351,12 +386,13 @@ mod tests {
                         next += 1;
                     }
                 }
-                prop_assert!(queue.bytes.len() <= limit.max(16));
+                prop_assert!(queue.frames.len() - queue.frames.replies() <= limit.max(16));
             }
             while !queue.is_empty() {
                 send(&mut queue, 1000);
             }
-            let (seen, lost) = accounted(&stream);
+            let (seen, lost, replies) = accounted(&stream);
+            prop_assert_eq!(replies, answered);
             prop_assert_eq!(seen, next);
             prop_assert_eq!(lost, dropped);
             prop_assert_eq!(delivered + dropped, u64::from(next));
@@ -365,7 +401,7 @@ mod tests {
 
     #[test]
     fn disconnect_is_asked_for_only_when_nothing_fits() {
-        let mut queue = Queue::new(16, Overflow::Disconnect, record);
+        let mut queue = queue(16, Overflow::Disconnect);
         assert_eq!(queue.push(&event(0, 0)), Pushed::Queued);
         assert_eq!(queue.push(&event(1, 4)), Pushed::Queued);
         assert_eq!(queue.push(&event(2, 0)), Pushed::Disconnect);
@@ -374,8 +410,7 @@ mod tests {
 
     #[test]
     fn disconnect_is_asked_for_when_the_record_of_a_loss_does_not_fit_either() {
-        let mut queue = Queue::new(16, Overflow::Disconnect, record);
-        queue.tell_losses(true);
+        let mut queue = queue(16, Overflow::Disconnect);
         assert_eq!(queue.push(&event(0, 6)), Pushed::Queued);
         assert_eq!(queue.lose(3), 0);
         assert_eq!(queue.push(&event(4, 0)), Pushed::Disconnect);
@@ -383,8 +418,8 @@ mod tests {
 
     #[test]
     fn a_silent_subscriber_costs_no_memory() {
-        let mut queue = Queue::new(1 << 20, Overflow::DropNewest, record);
-        assert_eq!(queue.bytes.capacity() + queue.frames.capacity() + queue.partial.capacity(), 0);
+        let mut queue = queue(1 << 20, Overflow::DropNewest);
+        assert_eq!(queue.frames.capacity() + queue.told.capacity() + queue.ahead.capacity(), 0);
         assert!(queue.chunk().is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! What the hub counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A counter that the worker writes and anybody reads.
 #[derive(Debug, Default)]
@@ -39,6 +39,26 @@ pub struct SubscriberStats {
     pub dropped: Counter,
     /// Bytes that wait now.
     pub queued_bytes: Counter,
+    name: OnceLock<String>,
+}
+
+impl SubscriberStats {
+    /// Of the subscriber `id`, the user `uid` in the process `pid`.
+    pub fn new(id: u64, pid: u32, uid: u32) -> Self {
+        SubscriberStats { id, pid, uid, ..SubscriberStats::default() }
+    }
+
+    /// Gives the subscriber a name; the first that is not empty stays.
+    pub fn call(&self, name: &str) {
+        if !name.is_empty() && self.name.get().is_none() {
+            let _ = self.name.set(name.to_owned());
+        }
+    }
+
+    /// The name that the subscriber was given, or what process it is.
+    pub fn name(&self) -> String {
+        self.name.get().cloned().unwrap_or_else(|| format!("pid {}", self.pid))
+    }
 }
 
 /// What is counted for one transport.
@@ -54,10 +74,29 @@ pub struct TransportStats {
     pub protocol_errors: Counter,
     /// Subscribers that were disconnected because their queue was full.
     pub overflowed: Counter,
+    /// Requests that were dropped because they were none of this transport's.
+    pub ignored: Counter,
+    name: &'static str,
+    queue_limit: u64,
     subscribers: Mutex<Vec<Arc<SubscriberStats>>>,
 }
 
 impl TransportStats {
+    /// Of a transport of this name, in which so many bytes can wait for a subscriber.
+    pub fn new(name: &'static str, queue_limit: u64) -> Self {
+        TransportStats { name, queue_limit, ..TransportStats::default() }
+    }
+
+    /// The transport's name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Bytes that can wait for a subscriber.
+    pub fn queue_limit(&self) -> u64 {
+        self.queue_limit
+    }
+
     /// Enters a subscriber.
     pub fn arrived(&self, subscriber: Arc<SubscriberStats>) {
         self.lock().push(subscriber);
@@ -98,6 +137,8 @@ pub struct HubStats {
     pub protocol_errors: u64,
     /// Subscribers that were disconnected because their queue was full.
     pub overflowed: u64,
+    /// Requests that were dropped because they were none of the transport's.
+    pub ignored: u64,
 }
 
 impl HubStats {
@@ -108,5 +149,6 @@ impl HubStats {
         self.refused += transport.refused.get();
         self.protocol_errors += transport.protocol_errors.get();
         self.overflowed += transport.overflowed.get();
+        self.ignored += transport.ignored.get();
     }
 }

@@ -79,8 +79,11 @@ impl Worker {
             // Looked at before it is written: publishers read from the same cache line.
             let summoned = self.shared.summoned.load(Ordering::Relaxed)
                 && self.shared.summoned.swap(false, Ordering::Acquire);
-            if summoned && self.obey() {
-                return self.send_what_is_left();
+            if summoned {
+                if self.obey() {
+                    return self.send_what_is_left();
+                }
+                self.flush();
             }
             if self.drain(BATCH) {
                 idle_since = None;
@@ -125,12 +128,12 @@ impl Worker {
                     Popped::Empty { lost } => (None, lost),
                 };
                 any = true;
-                for transport in &mut self.transports {
+                for (number, transport) in self.transports.iter_mut().enumerate() {
                     if lost > 0 {
                         transport.lost(lost);
                     }
                     if let Some(event) = &event {
-                        transport.event(event);
+                        transport.event(self.poll.of(number as u16), event);
                     }
                 }
                 if lane.is_taken(end) {
@@ -139,11 +142,15 @@ impl Worker {
             }
         }
         if any {
-            for (number, transport) in self.transports.iter_mut().enumerate() {
-                transport.flush(self.poll.of(number as u16));
-            }
+            self.flush();
         }
         any
+    }
+
+    fn flush(&mut self) {
+        for (number, transport) in self.transports.iter_mut().enumerate() {
+            transport.flush(self.poll.of(number as u16));
+        }
     }
 
     /// Looks for work a little longer, since a sleeping worker costs the next publisher a system

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::listener::{Allow, ListenError, ListenOptions};
-use super::stream::{Protocol, StreamOptions, StreamServer};
+use super::stream::{Batch, ClientId, Protocol, Received, StreamOptions, StreamServer};
 use crate::event::Event;
 use crate::hub::{LostRecord, Overflow};
 use crate::log::Log;
@@ -51,38 +51,44 @@ pub struct EventSockClient {
 
 impl Protocol for EventSockProtocol {
     type Client = EventSockClient;
-    type Frame = Frame;
+    /// A bit of the masks.
+    type Topic = u16;
 
     const NAME: &'static str = "event_sock";
-    const LOST_RECORD: LostRecord = encode_lost;
 
-    fn encode(&mut self, event: &Event<'_>) -> Option<Frame> {
-        Frame::encode(event)
+    fn connected(&mut self, _id: ClientId) -> EventSockClient {
+        EventSockClient::default()
     }
 
-    fn bytes(frame: &Frame) -> &[u8] {
-        frame.bytes()
+    fn encode(&mut self, event: &Event<'_>, batch: &mut Batch<u16>) {
+        if let Some(frame) = Frame::encode(event) {
+            batch.push(frame.bit(), frame.bytes());
+        }
     }
 
-    fn wants(client: &EventSockClient, frame: &Frame) -> bool {
-        client.mask & frame.bit() != 0
+    fn wants(client: &EventSockClient, bit: &u16) -> bool {
+        client.mask & bit != 0
     }
 
     fn wants_any(client: &EventSockClient) -> bool {
         client.mask & !EVENTS_LOST != 0
     }
 
-    fn wants_losses(client: &EventSockClient) -> bool {
-        client.mask & EVENTS_LOST != 0
+    fn lost_record(&self, client: &EventSockClient) -> Option<LostRecord> {
+        (client.mask & EVENTS_LOST != 0).then(|| Box::new(encode_lost) as LostRecord)
     }
 
-    fn receive(&mut self, client: &mut EventSockClient, mut bytes: &[u8]) -> Result<(), String> {
-        loop {
-            match client.parser.next(&mut bytes) {
-                Ok(Some(request)) => client.mask = request.amend(client.mask),
-                Ok(None) => return Ok(()),
-                Err(bad) => return Err(format!("a request's length is 1, this one's is {}", bad.0)),
-            }
+    fn receive(
+        &mut self,
+        client: &mut EventSockClient,
+        bytes: &mut &[u8],
+        _replies: &mut Vec<u8>,
+    ) -> Result<Received, String> {
+        match client.parser.next(bytes) {
+            Ok(Some(request)) => client.mask = request.amend(client.mask),
+            Ok(None) => {}
+            Err(bad) => return Err(format!("a request's length is 1, this one's is {}", bad.0)),
         }
+        Ok(Received::Understood)
     }
 }

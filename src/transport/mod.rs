@@ -4,3 +4,4 @@ pub mod datagram;
 pub mod event_sock;
 pub mod listener;
 pub mod stream;
+pub mod vpp_api;

@@ -1,5 +1,9 @@
 //! Bytes only, no I/O: what subscribers say and what they are sent.
 
 pub mod event_sock;
+mod filter;
 pub mod jsonrpc;
 pub mod text;
+pub mod vpp_api;
+
+pub use filter::Filter;

@@ -381,7 +381,7 @@ static void strings_for_all_errors(void)
     const char *unknown = herald_error_string(-1);
     int error, other;
     CHECK(strcmp(unknown, "unknown error") == 0);
-    for (error = HERALD_OK; error <= HERALD_ERROR_FAILED; error++) {
+    for (error = HERALD_OK; error <= HERALD_ERROR_MESSAGE; error++) {
         const char *text = herald_error_string(error);
         CHECK(text != NULL && strlen(text) > 5 && strchr(text, '\n') == NULL);
         CHECK(strcmp(text, unknown) != 0);

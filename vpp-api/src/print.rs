@@ -15,6 +15,17 @@ pub fn print(api: &Api) -> String {
     out
 }
 
+/// The types of the module for which `wanted` says so, asked in the order of definition by their names,
+/// as an .api file without imports.
+pub fn print_types(api: &Api, mut wanted: impl FnMut(&str) -> bool) -> String {
+    let mut out = String::new();
+    for ty in api.types().iter().filter(|ty| wanted(&ty.name)) {
+        // As above.
+        let _ = type_definition(&mut out, api, ty);
+    }
+    out
+}
+
 fn module(out: &mut String, api: &Api) -> std::fmt::Result {
     for (name, value) in api.options() {
         option(out, "", name, value)?;

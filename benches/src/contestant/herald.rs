@@ -9,7 +9,7 @@ use herald::event::{Event, L2tp, L2tpKind, Param, Value};
 use herald::hub::{Hub, HubOptions, LostRecord, SubscriberStats, Transport};
 use herald::log::Log;
 use herald::transport::event_sock;
-use herald::transport::stream::{Protocol, StreamOptions, StreamServer};
+use herald::transport::stream::{Batch, ClientId, Protocol, StreamOptions, StreamServer};
 
 use super::Contestant;
 use crate::clock;
@@ -42,28 +42,26 @@ struct FrameProtocol;
 impl Protocol for FrameProtocol {
     /// Whether it has subscribed.
     type Client = bool;
-    type Frame = [u8; SIZE];
+    type Topic = ();
 
     const NAME: &'static str = "frames";
-    const LOST_RECORD: LostRecord = |count, to| to.extend(Frame::Lost(count).bytes());
 
-    fn encode(&mut self, event: &Event<'_>) -> Option<[u8; SIZE]> {
-        let mut params = event.params();
-        let (Value::Uint(number), Value::Uint(stamp), Value::Bytes(text)) =
-            (params.next()?.value, params.next()?.value, params.next()?.value)
-        else {
-            return None;
-        };
-        let mut bytes = Frame::Event { number, stamp }.bytes();
-        bytes[SIZE - TEXT.len()..].copy_from_slice(text);
-        Some(bytes)
+    fn connected(&mut self, _id: ClientId) -> bool {
+        false
     }
 
-    fn bytes(frame: &[u8; SIZE]) -> &[u8] {
-        frame
+    fn encode(&mut self, event: &Event<'_>, batch: &mut Batch<()>) {
+        let mut params = event.params().map(|param| param.value);
+        if let (Some(Value::Uint(number)), Some(Value::Uint(stamp)), Some(Value::Bytes(text))) =
+            (params.next(), params.next(), params.next())
+        {
+            let mut bytes = Frame::Event { number, stamp }.bytes();
+            bytes[SIZE - TEXT.len()..].copy_from_slice(text);
+            batch.push((), &bytes);
+        }
     }
 
-    fn wants(client: &bool, _frame: &[u8; SIZE]) -> bool {
+    fn wants(client: &bool, _topic: &()) -> bool {
         *client
     }
 
@@ -71,11 +69,19 @@ impl Protocol for FrameProtocol {
         *client
     }
 
-    fn wants_losses(client: &bool) -> bool {
-        *client
+    fn lost_record(&self, client: &bool) -> Option<LostRecord> {
+        client.then(|| {
+            Box::new(|count, frame: &mut Vec<u8>| frame.extend(Frame::Lost(count).bytes())) as LostRecord
+        })
     }
 
-    fn receive(&mut self, client: &mut bool, _bytes: &[u8]) -> Result<(), String> {
+    fn receive(
+        &mut self,
+        client: &mut bool,
+        bytes: &mut &[u8],
+        _replies: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        *bytes = &[];
         *client = true;
         Ok(())
     }

@@ -39,6 +39,10 @@ pub const HERALD_ERROR_INTERNAL: herald_error = 12;
 /// The hub's worker has ended on its own, or its descriptors were closed by somebody else; close
 /// the hub and open another.
 pub const HERALD_ERROR_FAILED: herald_error = 13;
+/// An .api or api.json file cannot be read or is wrong, or modules cannot be served together.
+pub const HERALD_ERROR_API: herald_error = 14;
+/// There is no such message, it has no such field, or a value or its bytes do not fit it.
+pub const HERALD_ERROR_MESSAGE: herald_error = 15;
 
 /// What an error number means, in one line of English; "unknown error" for a number that is none.
 /// The string is static.
@@ -63,6 +67,8 @@ fn describe(error: herald_error) -> &'static CStr {
         HERALD_ERROR_FORKED => c"the hub belongs to the parent process",
         HERALD_ERROR_INTERNAL => c"internal error",
         HERALD_ERROR_FAILED => c"the hub has failed",
+        HERALD_ERROR_API => c"an API cannot be served",
+        HERALD_ERROR_MESSAGE => c"the message is not what its API says",
         _ => c"unknown error",
     }
 }

@@ -1,15 +1,23 @@
 //! Opening and closing a hub.
 
 use std::ffi::{CString, c_char, c_void};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::error::{Failure, answer};
-use super::{HERALD_ERROR_INTERNAL, herald_error, sized};
+use super::{HERALD_ERROR_INTERNAL, herald_error, herald_vpp_api, sized};
 use crate::hub::{Hub, HubOptions};
 use crate::log::{Level, Log};
 
 /// A hub: where events go in, and what subscribers are served from. Opaque.
-pub struct herald_hub(pub(super) Hub, pub(super) Log);
+pub struct herald_hub(pub(super) Arc<Hub>, pub(super) Log, pub(super) Mutex<Vec<Arc<herald_vpp_api>>>);
+
+impl herald_hub {
+    /// Keeps what the caller has a pointer to for as long as the hub is open.
+    pub(super) fn keep(&self, api: Arc<herald_vpp_api>) {
+        self.2.lock().unwrap_or_else(PoisonError::into_inner).push(api);
+    }
+}
 
 /// Receives the library's own messages. `level` is that of syslog: 3 error, 4 warning, 5 notice,
 /// 6 info, 7 debug. `message` is one line without a newline, valid during the call.
@@ -93,7 +101,7 @@ unsafe fn open(options: *const herald_hub_options, hub: *mut *mut herald_hub) ->
     }
     crate::host::watch_forks();
     let opened = Hub::start(chosen, log.clone())?;
-    let opened = Box::into_raw(Box::new(herald_hub(opened, log)));
+    let opened = Box::into_raw(Box::new(herald_hub(Arc::new(opened), log, Mutex::default())));
     // SAFETY: as above.
     unsafe { hub.write(opened) };
     Ok(())

@@ -6,14 +6,18 @@
 mod error;
 mod hub;
 mod publish;
+mod request;
 mod server;
 mod stats;
+mod vpp_api;
 
 pub use error::*;
 pub use hub::*;
 pub use publish::*;
+pub use request::*;
 pub use server::*;
 pub use stats::*;
+pub use vpp_api::*;
 
 /// The version of the binary interface. It changes when a program must be built anew.
 pub const HERALD_ABI_VERSION: u32 = 1;

@@ -135,22 +135,35 @@ unsafe fn publish(
     if name.is_empty() {
         return Err(Failure::invalid("name is empty".into()));
     }
+    // SAFETY: the caller's parameters, valid as promised.
+    unsafe { with_params(params, |params| code(hub.0.publish(&Event::new(name, params)))) }
+}
+
+/// Calls `body` with the caller's parameters; without an allocation, unless there are many.
+///
+/// # Safety
+///
+/// The parameters' pointers are null or valid during the call.
+pub(super) unsafe fn with_params<T>(
+    params: &[herald_param],
+    body: impl FnOnce(&[Param<'_>]) -> T,
+) -> Result<T, Failure> {
     let mut few = [const { MaybeUninit::<Param>::uninit() }; FEW];
     let many: Vec<Param>;
-    let converted: &[Param] = if count <= FEW {
+    let converted: &[Param] = if params.len() <= FEW {
         for (index, (to, param)) in few.iter_mut().zip(params).enumerate() {
             // SAFETY: the caller's parameter, valid as promised.
             to.write(unsafe { convert(index, param) }?);
         }
-        // SAFETY: the first `count` were written above.
-        unsafe { std::slice::from_raw_parts(few.as_ptr().cast(), count) }
+        // SAFETY: as many as there are parameters were written above.
+        unsafe { std::slice::from_raw_parts(few.as_ptr().cast(), params.len()) }
     } else {
         // SAFETY: as above.
         let all = params.iter().enumerate().map(|(index, param)| unsafe { convert(index, param) });
         many = all.collect::<Result<_, _>>()?;
         &many
     };
-    Ok(code(hub.0.publish(&Event::new(name, converted))))
+    Ok(body(converted))
 }
 
 /// # Safety

@@ -81,7 +81,7 @@ pub unsafe extern "C" fn herald_hub_serve_event_sock(
 /// As for [`herald_hub_serve_event_sock`].
 unsafe fn serve(hub: *mut herald_hub, options: *const herald_event_sock_options) -> Result<(), Failure> {
     // SAFETY: null or open, as the caller promised.
-    let herald_hub(hub, log) = unsafe { borrow(hub) }?;
+    let herald_hub(hub, log, ..) = unsafe { borrow(hub) }?;
     // SAFETY: the caller's options begin with their size; zero is valid for every field.
     let chosen = match unsafe { sized(options, "options") }? {
         // SAFETY: its pointers are valid, as the caller promised.
@@ -96,51 +96,86 @@ unsafe fn serve(hub: *mut herald_hub, options: *const herald_event_sock_options)
 ///
 /// The pointers in the options are null or valid.
 unsafe fn read(options: &herald_event_sock_options) -> Result<StreamOptions, Failure> {
-    let mut chosen = EventSock::default_options();
-    if !options.path.is_null() {
-        // SAFETY: a C string, as the caller promised.
-        chosen.listen.path = PathBuf::from(unsafe { text(options.path, "options.path") }?);
-    }
-    match options.mode {
-        0 => {}
-        bits if bits <= 0o777 => chosen.listen.mode = bits,
-        bits => {
-            return Err(Failure::invalid(format!("options.mode is 0{bits:o}, and must be up to 0777")));
+    let given = Given {
+        path: options.path,
+        mode: options.mode,
+        max_clients: options.max_clients,
+        owner: options.owner,
+        group: options.group,
+        allow_uids: (options.allow_uids, options.allow_uids_count),
+        allow_gids: (options.allow_gids, options.allow_gids_count),
+        queue_bytes: options.queue_bytes,
+        overflow: options.overflow,
+    };
+    // SAFETY: as the caller promised.
+    unsafe { given.read(EventSock::default_options()) }
+}
+
+/// What the options of all stream servers have.
+pub(super) struct Given {
+    pub path: *const c_char,
+    pub mode: u32,
+    pub max_clients: u32,
+    pub owner: *const c_char,
+    pub group: *const c_char,
+    pub allow_uids: (*const u32, usize),
+    pub allow_gids: (*const u32, usize),
+    pub queue_bytes: usize,
+    pub overflow: herald_overflow,
+}
+
+impl Given {
+    /// The options, over what is chosen where nothing is given.
+    ///
+    /// # Safety
+    ///
+    /// The pointers are null or valid.
+    pub unsafe fn read(self, mut chosen: StreamOptions) -> Result<StreamOptions, Failure> {
+        if !self.path.is_null() {
+            // SAFETY: a C string, as the caller promised.
+            chosen.listen.path = PathBuf::from(unsafe { text(self.path, "options.path") }?);
         }
-    }
-    match options.max_clients as usize {
-        0 => {}
-        most if most <= StreamOptions::MAX_CLIENTS => chosen.max_clients = most,
-        most => {
-            let limit = StreamOptions::MAX_CLIENTS;
-            return Err(Failure::invalid(format!(
-                "options.max_clients is {most}, and must be up to {limit}"
-            )));
+        match self.mode {
+            0 => {}
+            bits if bits <= 0o777 => chosen.listen.mode = bits,
+            bits => {
+                let detail = format!("options.mode is 0{bits:o}, and must be up to 0777");
+                return Err(Failure::invalid(detail));
+            }
         }
+        match self.max_clients as usize {
+            0 => {}
+            most if most <= StreamOptions::MAX_CLIENTS => chosen.max_clients = most,
+            most => {
+                let limit = StreamOptions::MAX_CLIENTS;
+                return Err(Failure::invalid(format!(
+                    "options.max_clients is {most}, and must be up to {limit}"
+                )));
+            }
+        }
+        if !self.owner.is_null() {
+            // SAFETY: a C string, as the caller promised.
+            let owner = unsafe { text(self.owner, "options.owner") }?;
+            let owner = parse_user(owner);
+            chosen.listen.owner =
+                Some(owner.map_err(|error| Failure::invalid(format!("options.owner: {error}")))?);
+        }
+        if !self.group.is_null() {
+            // SAFETY: a C string, as the caller promised.
+            let group = unsafe { text(self.group, "options.group") }?;
+            let group = parse_group(group);
+            chosen.listen.group =
+                Some(group.map_err(|error| Failure::invalid(format!("options.group: {error}")))?);
+        }
+        let ((uids, uid_count), (gids, gid_count)) = (self.allow_uids, self.allow_gids);
+        // SAFETY: null or that many values, as the caller promised.
+        chosen.listen.allow.uids = unsafe { slice(uids, uid_count, "options.allow_uids") }?.to_vec();
+        // SAFETY: null or that many values, as the caller promised.
+        chosen.listen.allow.gids = unsafe { slice(gids, gid_count, "options.allow_gids") }?.to_vec();
+        chosen.queue_bytes = queue_bytes(self.queue_bytes, chosen.queue_bytes)?;
+        chosen.overflow = overflow(self.overflow)?;
+        Ok(chosen)
     }
-    if !options.owner.is_null() {
-        // SAFETY: a C string, as the caller promised.
-        let owner = unsafe { text(options.owner, "options.owner") }?;
-        chosen.listen.owner = Some(
-            parse_user(owner).map_err(|error| Failure::invalid(format!("options.owner: {error}")))?,
-        );
-    }
-    if !options.group.is_null() {
-        // SAFETY: a C string, as the caller promised.
-        let group = unsafe { text(options.group, "options.group") }?;
-        chosen.listen.group = Some(
-            parse_group(group).map_err(|error| Failure::invalid(format!("options.group: {error}")))?,
-        );
-    }
-    // SAFETY: null or that many values, as the caller promised.
-    chosen.listen.allow.uids =
-        unsafe { slice(options.allow_uids, options.allow_uids_count, "options.allow_uids") }?.to_vec();
-    // SAFETY: null or that many values, as the caller promised.
-    chosen.listen.allow.gids =
-        unsafe { slice(options.allow_gids, options.allow_gids_count, "options.allow_gids") }?.to_vec();
-    chosen.queue_bytes = queue_bytes(options.queue_bytes, chosen.queue_bytes)?;
-    chosen.overflow = overflow(options.overflow)?;
-    Ok(chosen)
 }
 
 fn queue_bytes(given: usize, default: usize) -> Result<usize, Failure> {
@@ -230,7 +265,7 @@ unsafe fn add_datagram(
     options: *const herald_datagram_options,
 ) -> Result<(), Failure> {
     // SAFETY: null or open, as the caller promised.
-    let herald_hub(hub, log) = unsafe { borrow(hub) }?;
+    let herald_hub(hub, log, ..) = unsafe { borrow(hub) }?;
     // SAFETY: the caller's options begin with their size; zero is valid for every field.
     let options = unsafe { sized(options, "options") }?.ok_or_else(|| Failure::null("options"))?;
     // SAFETY: a C string, as the caller promised.

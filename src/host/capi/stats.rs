@@ -26,6 +26,9 @@ pub struct herald_stats {
     pub protocol_errors: u64,
     /// Subscribers that were disconnected because their queue was full.
     pub overflowed: u64,
+    /// Requests of subscribers that were dropped because they were none of the server's: unknown
+    /// messages, and what was sent in another client's name.
+    pub ignored: u64,
 }
 
 /// What has been counted for one subscriber that there is now.
@@ -92,6 +95,7 @@ unsafe fn read(hub: *mut herald_hub, stats: *mut herald_stats) -> Result<(), Fai
         refused: counted.refused,
         protocol_errors: counted.protocol_errors,
         overflowed: counted.overflowed,
+        ignored: counted.ignored,
     };
     let ours = size_of::<herald_stats>().min(size);
     // SAFETY: `size` bytes can be written, and ours are no more than that.

@@ -67,7 +67,7 @@ impl<R: Relay> Transport for Backlog<R> {
         Ok(())
     }
 
-    fn event(&mut self, event: &Event<'_>) {
+    fn event(&mut self, _poll: &Poll, event: &Event<'_>) {
         let mut params = event.params().map(|param| param.value);
         let (Some(Value::Uint(key)), Some(Value::Bytes(datagram))) = (params.next(), params.next())
         else {

@@ -9,14 +9,14 @@
 mod address;
 mod backlog;
 mod destination;
-mod filter;
+
 mod outlet;
 mod subscriber;
 
+pub use crate::wire::Filter;
 pub use address::{AddressError, Target, parse, parse_udp, parse_unix};
 pub use backlog::{Backlog, Relay};
 pub use destination::{Account, Destination, Tally};
-pub use filter::Filter;
 pub use outlet::{Outlet, Sent, SourcePorts};
 pub use subscriber::{Format, LOST_EVENT, Subscriber, SubscriberOptions};
 

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::address::Target;
 use super::destination::{Account, Destination, Offered, PAUSE, Progress, Tally};
-use super::filter::Filter;
 use super::outlet::Outlet;
 use crate::event::{Event, Param, Value};
 use crate::hub::{Overflow, Poll, Readiness, SubscriberStats, Transport, TransportStats};
 use crate::log::{Level, Limiter, Log};
+use crate::wire::Filter;
 use crate::wire::{jsonrpc, text};
 
 /// The event that tells a subscriber how many events were dropped (`count`), at the place in its
@@ -92,8 +92,9 @@ impl Subscriber {
     /// been added to a hub. Its expiry counts from now.
     pub fn new(name: &str, options: SubscriberOptions, log: Log) -> Self {
         let outlet = Outlet::new(options.to, options.send_buffer, None);
-        let subscriber = Arc::new(SubscriberStats { id: 1, ..SubscriberStats::default() });
-        let stats = Arc::new(TransportStats::default());
+        let subscriber = Arc::new(SubscriberStats::new(1, 0, 0));
+        let stats = Arc::new(TransportStats::new("datagram", options.queue_bytes as u64));
+        subscriber.call(name);
         stats.arrived(subscriber.clone());
         Subscriber {
             name: name.to_owned(),
@@ -175,9 +176,11 @@ impl Transport for Subscriber {
         Ok(())
     }
 
-    fn event(&mut self, event: &Event<'_>) {
+    fn event(&mut self, _poll: &Poll, event: &Event<'_>) {
         let expired = self.expires.is_some_and(|expires| expires <= Instant::now());
-        if self.destination.is_none() || expired || !self.options.events.wants(event.name()) {
+        // A message in another protocol's encoding cannot be expressed here.
+        let wanted = event.as_encoded().is_none() && self.options.events.wants(event.name());
+        if self.destination.is_none() || expired || !wanted {
             return;
         }
         self.tell_lost();

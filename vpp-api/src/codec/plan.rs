@@ -32,6 +32,21 @@ pub struct Slot {
     pub(super) kind: SlotKind,
 }
 
+impl Slot {
+    /// Where it begins, from the beginning of the message, its id included, or of an array's element.
+    pub fn offset(self) -> usize {
+        self.offset as usize
+    }
+
+    /// The scalar that it is on the wire, if it is one.
+    pub fn scalar(self) -> Option<Scalar> {
+        match self.kind {
+            SlotKind::Scalar(scalar) => Some(scalar),
+            SlotKind::Text(_) | SlotKind::Bytes(_) | SlotKind::Tail => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SlotKind {
     Scalar(Scalar),

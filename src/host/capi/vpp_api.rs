@@ -1,0 +1,363 @@
+//! The VPP binary API.
+
+use std::ffi::{c_char, c_void};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::error::{Failure, answer};
+use super::publish::with_params;
+use super::server::Given;
+use super::{
+    HERALD_ERROR_API, HERALD_ERROR_INTERNAL, HERALD_ERROR_MESSAGE, borrow, herald_error, herald_hub,
+    herald_overflow, herald_param, herald_request, herald_request_handler, sized, slice, text,
+};
+use crate::hub::Hub;
+use crate::transport::vpp_api::{
+    Handler, Refused, Request, ServeError, VppApi, VppApiOptions, publish_fields, publish_packed,
+};
+use crate::wire::vpp_api::Contract;
+
+/// A VPP API that a hub serves: what events are published by. It belongs to the hub, and is valid until
+/// that is closed. Opaque.
+pub struct herald_vpp_api {
+    hub: Arc<Hub>,
+    contract: Arc<Contract>,
+}
+
+/// Which requests a handler answers.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct herald_handler {
+    /// The name of the request, such as "light_set", as its .api file defines it. Registrations for
+    /// events ("want_...") are answered by the library.
+    pub request: *const c_char,
+    /// Answers it. Must not be NULL.
+    pub handle: herald_request_handler,
+    /// Handed to `handle` as it is; it must stay valid until the hub is closed.
+    pub context: *mut c_void,
+}
+
+/// How a VPP API is served. A field that is 0 or NULL has its default.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct herald_vpp_api_options {
+    /// sizeof(herald_vpp_api_options).
+    pub size: usize,
+    /// Where to listen; at most 107 bytes. "/run/herald/api.sock" by default.
+    pub path: *const c_char,
+    /// Permission bits of the socket; 0660 by default.
+    pub mode: u32,
+    /// Clients at once, up to 4096; 64 by default. One more is accepted and closed at once.
+    pub max_clients: u32,
+    /// Owner of the socket, a name or a number; NULL leaves it as it is.
+    pub owner: *const c_char,
+    /// Group of the socket, a name or a number; NULL leaves it as it is.
+    pub group: *const c_char,
+    /// User ids that may connect. With both lists empty, everybody whom the mode lets in.
+    pub allow_uids: *const u32,
+    /// How many there are.
+    pub allow_uids_count: usize,
+    /// Primary group ids that may connect.
+    pub allow_gids: *const u32,
+    /// How many there are.
+    pub allow_gids_count: usize,
+    /// Bytes of events that may wait for one client, 4096 to 1073741824; 1048576 by default. Replies
+    /// have room beside them.
+    pub queue_bytes: usize,
+    /// What happens when that many wait.
+    pub overflow: herald_overflow,
+    /// Bytes of the longest message that is taken from a client; 65536 by default. Whoever sends more is
+    /// disconnected.
+    pub message_bytes: u32,
+    /// Directories whose .api and .api.json files are served. What they import is looked for there, in
+    /// the share/vpp/api of an installed VPP, and among the common types that the library has built in.
+    pub api_directories: *const *const c_char,
+    /// How many there are. With none, only the built-in modules are served: memclnt, vpe and herald.
+    pub api_directories_count: usize,
+    /// The version that show_version answers, up to 31 bytes; herald_version() by default.
+    pub version: *const c_char,
+    /// What answers requests. A request that is not here is answered with UNIMPLEMENTED (-9), a dump
+    /// with nothing.
+    pub handlers: *const herald_handler,
+    /// How many there are.
+    pub handlers_count: usize,
+}
+
+/// Serves the VPP binary API on a hub, for GoVPP, vpp_papi and other clients of VPP's API socket, until
+/// the hub is closed. Registrations for events follow from the `service` definitions of the .api files.
+/// Herald's own module is always served: with it clients get every event that is published by
+/// herald_publish() and herald_publish_l2tp().
+///
+/// `options` may be NULL, and is copied. `*api` belongs to the hub; `api` may be NULL.
+///
+/// Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_SIZE, HERALD_ERROR_API (with file,
+/// line and column of what is wrong in herald_last_error()), HERALD_ERROR_SYSTEM, HERALD_ERROR_IN_USE,
+/// HERALD_ERROR_IN_THE_WAY, HERALD_ERROR_PATH_TOO_LONG, HERALD_ERROR_CLOSED, HERALD_ERROR_FORKED,
+/// HERALD_ERROR_FAILED.
+///
+/// # Safety
+///
+/// `hub` is NULL or open; the other pointers are NULL or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn herald_hub_serve_vpp_api(
+    hub: *mut herald_hub,
+    options: *const herald_vpp_api_options,
+    api: *mut *mut herald_vpp_api,
+) -> herald_error {
+    boundary!(HERALD_ERROR_INTERNAL, {
+        // SAFETY: as the caller promised.
+        answer(unsafe { serve(hub, options, api) })
+    })
+}
+
+/// # Safety
+///
+/// As for [`herald_hub_serve_vpp_api`].
+unsafe fn serve(
+    hub: *mut herald_hub,
+    options: *const herald_vpp_api_options,
+    api: *mut *mut herald_vpp_api,
+) -> Result<(), Failure> {
+    if !api.is_null() {
+        // SAFETY: not null, and valid as the caller promised.
+        unsafe { api.write(std::ptr::null_mut()) };
+    }
+    // SAFETY: null or open, as the caller promised.
+    let open = unsafe { borrow(hub) }?;
+    // SAFETY: the caller's options begin with their size; zero is valid for every field.
+    let (chosen, handlers) = match unsafe { sized(options, "options") }? {
+        // SAFETY: its pointers are valid, as the caller promised.
+        Some(options) => unsafe { (read(&options)?, read_handlers(&options)?) },
+        None => Default::default(),
+    };
+    let (server, contract) = VppApi::listen(chosen, handlers, &open.0, open.1.clone())?;
+    open.0.add(Box::new(server))?;
+    let served = Arc::new(herald_vpp_api { hub: open.0.clone(), contract });
+    let pointer = Arc::as_ptr(&served);
+    open.keep(served);
+    if !api.is_null() {
+        // SAFETY: as above.
+        unsafe { api.write(pointer.cast_mut()) };
+    }
+    Ok(())
+}
+
+/// # Safety
+///
+/// The pointers in the options are null or valid.
+unsafe fn read(options: &herald_vpp_api_options) -> Result<VppApiOptions, Failure> {
+    let mut chosen = VppApiOptions::default();
+    let given = Given {
+        path: options.path,
+        mode: options.mode,
+        max_clients: options.max_clients,
+        owner: options.owner,
+        group: options.group,
+        allow_uids: (options.allow_uids, options.allow_uids_count),
+        allow_gids: (options.allow_gids, options.allow_gids_count),
+        queue_bytes: options.queue_bytes,
+        overflow: options.overflow,
+    };
+    // SAFETY: as the caller promised.
+    chosen.stream = unsafe { given.read(chosen.stream) }?;
+    if options.message_bytes != 0 {
+        chosen.longest = options.message_bytes as usize;
+    }
+    let (list, count) = (options.api_directories, options.api_directories_count);
+    // SAFETY: null or that many C strings, as the caller promised.
+    for directory in unsafe { slice(list, count, "options.api_directories") }? {
+        // SAFETY: as above.
+        let directory = unsafe { text(*directory, "options.api_directories[]") }?;
+        chosen.directories.push(PathBuf::from(directory));
+    }
+    if !options.version.is_null() {
+        // SAFETY: a C string, as the caller promised.
+        chosen.version = unsafe { text(options.version, "options.version") }?.to_owned();
+    }
+    Ok(chosen)
+}
+
+/// # Safety
+///
+/// The pointers in the options are null or valid, the handlers' contexts until the hub is closed.
+unsafe fn read_handlers(options: &herald_vpp_api_options) -> Result<Vec<(String, Handler)>, Failure> {
+    struct Context(*mut c_void);
+    // SAFETY: the header says on which thread the handler is called with it.
+    unsafe impl Send for Context {}
+    let mut handlers = Vec::new();
+    // SAFETY: null or that many handlers, as the caller promised.
+    for given in unsafe { slice(options.handlers, options.handlers_count, "options.handlers") }? {
+        // SAFETY: a C string, as the caller promised.
+        let name = unsafe { text(given.request, "options.handlers[].request") }?.to_owned();
+        let handle = given.handle.ok_or_else(|| Failure::null("options.handlers[].handle"))?;
+        let context = Context(given.context);
+        let handler: Handler = Box::new(move |request: Request| {
+            let context: &Context = &context;
+            let request = Box::into_raw(Box::new(herald_request(request)));
+            // SAFETY: the handler and its context are the caller's, valid until the hub is closed; it
+            // gives the request back to herald_request_reply or herald_request_end.
+            unsafe { handle(context.0, request) };
+        });
+        handlers.push((name, handler));
+    }
+    Ok(handlers)
+}
+
+/// Publishes an event of an .api file to every client that has registered for it: its name, and a
+/// parameter for each field. Everything is copied before it returns.
+///
+/// A field of a typedef is named "data.ue_id"; an element of an array "ports[0]" or "ports[0].name",
+/// elements in their order, and an array of u8 takes bytes. An enum takes a number or the name of an
+/// entry. The count of an array, `client_index` and `pid` are filled in; other fields that are not given
+/// are zero. What does not fit is an error and never cut: a number out of range, a text longer than its
+/// field, an array longer than its count can say.
+///
+/// The event is encoded and checked on the calling thread; otherwise costs are those of
+/// herald_publish(), and it can be left by siglongjmp() at any instruction, too. An element of an array
+/// that is not of u8 costs an allocation.
+///
+/// Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (no such event, no such field,
+/// or a value that does not fit), HERALD_ERROR_RING_FULL, HERALD_ERROR_TOO_LARGE, HERALD_ERROR_CLOSED,
+/// HERALD_ERROR_FORKED, HERALD_ERROR_FAILED.
+///
+/// # Safety
+///
+/// `api` is NULL or of an open hub; `event` is NULL or a C string; `params` is NULL or `count`
+/// parameters.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn herald_vpp_api_publish(
+    api: *const herald_vpp_api,
+    event: *const c_char,
+    params: *const herald_param,
+    count: usize,
+) -> herald_error {
+    boundary!(HERALD_ERROR_INTERNAL, {
+        // SAFETY: as the caller promised.
+        answer(unsafe { publish(api, event, params, count) })
+    })
+}
+
+/// # Safety
+///
+/// As for [`herald_vpp_api_publish`].
+unsafe fn publish(
+    api: *const herald_vpp_api,
+    event: *const c_char,
+    params: *const herald_param,
+    count: usize,
+) -> Result<(), Failure> {
+    // SAFETY: as the caller promised.
+    let (api, event, params) =
+        unsafe { (own(api)?, text(event, "event")?, slice(params, count, "params")?) };
+    let publish = |params: &[crate::event::Param<'_>]| {
+        publish_fields(&api.hub, &api.contract, event, params.iter().copied())
+    };
+    // SAFETY: the caller's parameters, valid as promised.
+    Ok(unsafe { with_params(params, publish) }??)
+}
+
+/// Publishes an event that is encoded already: a packed struct as herald-apigen makes it, in network byte
+/// order, with the elements of its variable-length array after it. `_vl_msg_id`, `client_index` and `pid`
+/// are filled in. That it is as long as its fields say is checked.
+///
+/// Costs are those of herald_vpp_api_publish().
+///
+/// Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (no such event, or bytes that are
+/// not as long as it), HERALD_ERROR_RING_FULL, HERALD_ERROR_TOO_LARGE, HERALD_ERROR_CLOSED,
+/// HERALD_ERROR_FORKED, HERALD_ERROR_FAILED.
+///
+/// # Safety
+///
+/// `api` is NULL or of an open hub; `event` is NULL or a C string; `message` is NULL or `length` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn herald_vpp_api_publish_packed(
+    api: *const herald_vpp_api,
+    event: *const c_char,
+    message: *const c_void,
+    length: usize,
+) -> herald_error {
+    boundary!(HERALD_ERROR_INTERNAL, {
+        // SAFETY: as the caller promised.
+        answer(unsafe { publish_bytes(api, event, message, length) })
+    })
+}
+
+/// # Safety
+///
+/// As for [`herald_vpp_api_publish_packed`].
+unsafe fn publish_bytes(
+    api: *const herald_vpp_api,
+    event: *const c_char,
+    message: *const c_void,
+    length: usize,
+) -> Result<(), Failure> {
+    // SAFETY: as the caller promised.
+    let (api, event, message) =
+        unsafe { (own(api)?, text(event, "event")?, slice(message.cast::<u8>(), length, "message")?) };
+    Ok(publish_packed(&api.hub, &api.contract, event, message)?)
+}
+
+/// Says how many clients have registered for an event, so that a host can save itself the trouble of
+/// making one that nobody gets.
+///
+/// Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (no such event).
+///
+/// # Safety
+///
+/// `api` is NULL or of an open hub; `event` is NULL or a C string; `count` is NULL or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn herald_vpp_api_listeners(
+    api: *const herald_vpp_api,
+    event: *const c_char,
+    count: *mut u32,
+) -> herald_error {
+    boundary!(HERALD_ERROR_INTERNAL, {
+        // SAFETY: as the caller promised.
+        answer(unsafe { read_listeners(api, event, count) })
+    })
+}
+
+/// # Safety
+///
+/// As for [`herald_vpp_api_listeners`].
+unsafe fn read_listeners(
+    api: *const herald_vpp_api,
+    event: *const c_char,
+    count: *mut u32,
+) -> Result<(), Failure> {
+    // SAFETY: as the caller promised.
+    let (api, event) = unsafe { (own(api)?, text(event, "event")?) };
+    // SAFETY: as above.
+    let count = unsafe { count.as_mut() }.ok_or_else(|| Failure::null("count"))?;
+    let entry = api.contract.event(event).map_err(|_| Refused::NoEvent(event.to_owned()))?;
+    *count = api.contract.listeners(entry.id);
+    Ok(())
+}
+
+/// # Safety
+///
+/// `api` is null or of an open hub for as long as the result is used.
+unsafe fn own<'a>(api: *const herald_vpp_api) -> Result<&'a herald_vpp_api, Failure> {
+    // SAFETY: as the caller promised.
+    unsafe { api.as_ref() }.ok_or_else(|| Failure::null("api"))
+}
+
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        match error {
+            ServeError::Listen(error) => error.into(),
+            ServeError::Module(_) | ServeError::Contract(_) => {
+                Failure::new(HERALD_ERROR_API, error.to_string())
+            }
+        }
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Hub(error) => error.into(),
+            other => Failure::new(HERALD_ERROR_MESSAGE, other.to_string()),
+        }
+    }
+}

@@ -18,7 +18,7 @@ import (
 )
 
 //go:generate mkdir -p api
-//go:generate cargo run --quiet --package herald-vpp-api --bin herald-apigen -- ../../vpp-api/tests/data/testgovpp.api --json api/testgovpp.api.json
+//go:generate cargo run --quiet --package herald-vpp-api --bin herald-apigen -- ../../c_examples/api/testgovpp.api --json api/testgovpp.api.json
 //go:generate cargo run --quiet --package herald-vpp-api --bin herald-apigen -- ../../vpp-api/api/interface_types.api --json api/interface_types.api.json
 //go:generate cargo run --quiet --package herald-vpp-api --bin herald-apigen -- ../../vpp-api/api/memclnt.api --json api/memclnt.api.json
 //go:generate go tool binapi-generator --input=api --output-dir=binapi --import-prefix=herald/examples/govpp/binapi --no-version-info --no-source-path-info testgovpp

@@ -86,10 +86,11 @@ fn summary(state: &State) -> String {
     };
     let _ = writeln!(
         text,
-        "main thread: {} calls, longest {} us running, {} us by the clock; {} panics",
+        "main thread: {} calls, longest {} us running, {} us by the clock; {} waits, {} panics",
         entries.calls,
         entries.longest_cpu.as_micros(),
         entries.longest.as_micros(),
+        entries.waits,
         entries.panics,
     );
     text

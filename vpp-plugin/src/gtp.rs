@@ -9,7 +9,7 @@ use herald_vpp_api::{Api, Rules, parse};
 
 /// The API that the plugin serves.
 pub const API_FILE: &str = "testgovpp.api";
-const API_TEXT: &str = include_str!("../../vpp-api/tests/data/testgovpp.api");
+const API_TEXT: &str = include_str!("../../c_examples/api/testgovpp.api");
 
 /// The event's name in the API.
 pub const EVENT: &str = "cu_up_gtp_error_ind_event";

@@ -1,15 +1,21 @@
 //! A real VPP with the plugin in it, and real clients.
 
+#[path = "../../../tests/common/govpp.rs"]
+mod govpp;
+#[path = "../../../tests/common/program.rs"]
+mod program;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, Once, OnceLock};
+use std::sync::{Once, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+pub use program::Program;
 
 /// How long anything that ought to happen may take, on a loaded machine.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -28,12 +34,13 @@ pub fn sdk() -> Option<PathBuf> {
     sdk.map(PathBuf::from)
 }
 
-fn root() -> &'static Path {
+/// The repository.
+pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
 /// The directory that cargo builds into.
-fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_path_buf()
 }
 
@@ -56,22 +63,6 @@ fn python() -> PathBuf {
                 run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "vpp_papi==2.4.2"]));
             }
             python
-        })
-        .clone()
-}
-
-/// The example's Go program.
-fn govpp() -> PathBuf {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM
-        .get_or_init(|| {
-            let program = target().join("govpp");
-            run(Command::new("go")
-                .args(["build", "-o"])
-                .arg(&program)
-                .arg(".")
-                .current_dir(root().join("examples/govpp")));
-            program
         })
         .clone()
 }
@@ -177,14 +168,15 @@ impl Vpp {
     }
 
     /// Starts the vpp_papi client.
-    pub fn papi(&self, arguments: &[&str]) -> Client {
-        let script = root().join("vpp-plugin/tests/real_vpp/papi_client.py");
-        Client::start(Command::new(python()).arg(script).arg(self.socket()).args(arguments))
+    pub fn papi(&self, arguments: &[&str]) -> Program {
+        let script = repository().join("vpp-plugin/tests/real_vpp/papi_client.py");
+        Program::start(Command::new(python()).arg(script).arg(self.socket()).args(arguments))
     }
 
     /// Starts the GoVPP client.
-    pub fn govpp(&self, arguments: &[&str]) -> Client {
-        Client::start(Command::new(govpp()).arg("-socket").arg(self.socket()).args(arguments))
+    pub fn govpp(&self, arguments: &[&str]) -> Program {
+        let program = govpp::program(repository(), &target()).unwrap_or_else(|why| panic!("{why}"));
+        Program::start(Command::new(program).arg("-socket").arg(self.socket()).args(arguments))
     }
 
     /// Ends VPP as systemd does, and waits for a clean end.
@@ -203,67 +195,6 @@ impl Drop for Vpp {
         if thread::panicking() {
             eprintln!("{}", fs::read_to_string(self.directory.join("output")).unwrap_or_default());
         }
-    }
-}
-
-/// A client program, and the lines that it has printed.
-pub struct Client {
-    child: Child,
-    lines: Arc<(Mutex<Vec<String>>, Condvar)>,
-}
-
-impl Client {
-    fn start(command: &mut Command) -> Client {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let lines = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
-        let (shared, stdout) = (lines.clone(), BufReader::new(child.stdout.take().unwrap()));
-        thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                shared.0.lock().unwrap().push(line);
-                shared.1.notify_all();
-            }
-        });
-        Client { child, lines }
-    }
-
-    /// Waits until it has printed this line.
-    pub fn expect(&self, line: &str) {
-        let (lines, news) = &*self.lines;
-        let printed = lines.lock().unwrap();
-        let missing = |lines: &mut Vec<String>| !lines.iter().any(|printed| printed == line);
-        let (printed, timeout) = news.wait_timeout_while(printed, SOON, missing).unwrap();
-        assert!(!timeout.timed_out(), "no {line:?} in {printed:?}");
-    }
-
-    /// Waits for the end, which must be a good one, and answers with all that it has printed.
-    pub fn finish(mut self) -> Vec<String> {
-        let status = wait_for("the client ends", || self.child.try_wait().unwrap());
-        let lines = self.lines.0.lock().unwrap();
-        assert!(status.success(), "{status}: {lines:?}");
-        lines.clone()
-    }
-
-    /// Its process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Kills it.
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Sends it a signal.
-    pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -11,19 +11,22 @@ use crate::hub::Overflow;
 use crate::transport::datagram::{self, Filter, Format, SubscriberOptions};
 use crate::transport::event_sock::EventSock;
 use crate::transport::stream::StreamOptions;
+use crate::transport::vpp_api::VppApiOptions;
 
 /// What the file says, with the defaults where it says nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The section `[event_sock]`.
     pub event_sock: StreamOptions,
+    /// The section `[vpp_api]`, if there is one: without it that API is not served.
+    pub vpp_api: Option<VppApiOptions>,
     /// The sections `[[datagram]]`: each a subscriber, with its address as the file has it.
     pub datagrams: Vec<(String, SubscriberOptions)>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { event_sock: EventSock::default_options(), datagrams: Vec::new() }
+        Config { event_sock: EventSock::default_options(), vpp_api: None, datagrams: Vec::new() }
     }
 }
 
@@ -85,6 +88,7 @@ impl Config {
         let mut config = Config::default();
         let invalid = |(span, message)| (Some(span), message);
         file.event_sock.apply(&mut config.event_sock).map_err(invalid)?;
+        config.vpp_api = file.vpp_api.map(VppApiSection::read).transpose().map_err(invalid)?;
         for section in file.datagram {
             config.datagrams.push(section.read().map_err(invalid)?);
         }
@@ -105,6 +109,7 @@ fn place(text: &str, span: Range<usize>) -> (usize, String) {
 #[serde(deny_unknown_fields, default)]
 struct File {
     event_sock: EventSockSection,
+    vpp_api: Option<VppApiSection>,
     datagram: Vec<DatagramSection>,
 }
 
@@ -135,10 +140,7 @@ type Invalid = (Range<usize>, String);
 impl EventSockSection {
     fn apply(self, options: &mut StreamOptions) -> Result<(), Invalid> {
         if let Some(path) = self.path {
-            if !path.get_ref().is_absolute() {
-                return Err((path.span(), "the path must be absolute: it begins with /".into()));
-            }
-            options.listen.path = path.into_inner();
+            options.listen.path = absolute(path)?;
         }
         if let Some(most) = self.max_clients {
             options.max_clients = within(most, 1, StreamOptions::MAX_CLIENTS)?;
@@ -164,6 +166,47 @@ impl EventSockSection {
             options.overflow = overflow(policy)?;
         }
         Ok(())
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct VppApiSection {
+    path: Option<Spanned<PathBuf>>,
+    max_clients: Option<Spanned<usize>>,
+    mode: Option<Spanned<String>>,
+    owner: Option<Spanned<Id>>,
+    group: Option<Spanned<Id>>,
+    allow_uids: Vec<Spanned<Id>>,
+    allow_gids: Vec<Spanned<Id>>,
+    queue_bytes: Option<Spanned<usize>>,
+    overflow: Option<Spanned<String>>,
+    api_directories: Vec<Spanned<PathBuf>>,
+    message_bytes: Option<Spanned<usize>>,
+}
+
+impl VppApiSection {
+    fn read(self) -> Result<VppApiOptions, Invalid> {
+        let mut options = VppApiOptions::default();
+        let stream = EventSockSection {
+            path: self.path,
+            max_clients: self.max_clients,
+            mode: self.mode,
+            owner: self.owner,
+            group: self.group,
+            allow_uids: self.allow_uids,
+            allow_gids: self.allow_gids,
+            queue_bytes: self.queue_bytes,
+            overflow: self.overflow,
+        };
+        stream.apply(&mut options.stream)?;
+        for directory in self.api_directories {
+            options.directories.push(absolute(directory)?);
+        }
+        if let Some(bytes) = self.message_bytes {
+            options.longest = within(bytes, VppApiOptions::LEAST_LONGEST, StreamOptions::MAX_QUEUE)?;
+        }
+        Ok(options)
     }
 }
 
@@ -222,6 +265,14 @@ fn within(number: Spanned<usize>, least: usize, most: usize) -> Result<usize, In
         Ok(number.into_inner())
     } else {
         Err((number.span(), format!("{} is not between {least} and {most}", number.get_ref())))
+    }
+}
+
+fn absolute(path: Spanned<PathBuf>) -> Result<PathBuf, Invalid> {
+    if path.get_ref().is_absolute() {
+        Ok(path.into_inner())
+    } else {
+        Err((path.span(), "the path must be absolute: it begins with /".into()))
     }
 }
 
@@ -315,6 +366,19 @@ mod tests {
     }
 
     #[test]
+    fn the_vpp_api_is_served_if_there_is_a_section() {
+        assert_eq!(Config::parse("[vpp_api]").unwrap().vpp_api, Some(VppApiOptions::default()));
+        let text = "[vpp_api]\npath = \"/run/x\"\nmax_clients = 7\nmode = \"0600\"\nallow_uids = [0]\n\
+                    queue_bytes = 8192\noverflow = \"disconnect\"\napi_directories = [\"/a\", \"/b\"]\n\
+                    message_bytes = 1000\n";
+        let options = Config::parse(text).unwrap().vpp_api.unwrap();
+        assert_eq!(options.stream.listen.path, Path::new("/run/x"));
+        assert_eq!((options.stream.max_clients, options.stream.queue_bytes), (7, 8192));
+        assert_eq!((options.stream.overflow, options.longest), (Overflow::Disconnect, 1000));
+        assert_eq!(options.directories, [PathBuf::from("/a"), PathBuf::from("/b")]);
+    }
+
+    #[test]
     fn an_empty_file_is_the_defaults() {
         assert_eq!(Config::parse("").unwrap(), Config::default());
         assert_eq!(Config::parse("[event_sock]").unwrap(), Config::default());
@@ -339,6 +403,11 @@ mod tests {
             ("[event_sock]\nallow_uids = [-1]", ", line 2, key allow_uids: "),
             ("[event_sock]\npath = \"x.evt\"", ", line 2, key path: the path must be absolute"),
             ("[event_sock", ", line 1, key [event_sock: "),
+            (
+                "[vpp_api]\napi_directories = [\"api\"]",
+                ", line 2, key api_directories: the path must be",
+            ),
+            ("[vpp_api]\nmessage_bytes = 1", ", line 2, key message_bytes: 1 is not between 128"),
             ("[[datagram]]\nto = \"udp:x\"", ", line 2, key to: <x>: the port is missing"),
             (
                 "[[datagram]]\nto = \"unix:/x\"\nformat = \"xml\"",

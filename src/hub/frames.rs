@@ -9,8 +9,6 @@ pub(super) enum Kind {
     Event,
     /// That events are missing.
     LostRecord,
-    /// The answer to a request: it is never dropped.
-    Reply,
 }
 
 /// A frame, by what is kept beside its bytes.
@@ -24,12 +22,11 @@ pub(super) struct Frame {
 
 /// Whole frames. Beside the bytes there is a mark for each frame, since no frame is to be sent in
 /// part and then dropped: kind and length as a number in groups of seven bits, the lowest first,
-/// the top bit set on all but the last. That is one byte for a frame of up to 31 bytes.
+/// the top bit set on all but the last. That is one byte for a frame of up to 63 bytes.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     bytes: VecDeque<u8>,
     marks: VecDeque<u8>,
-    replies: usize,
     events: u64,
 }
 
@@ -44,11 +41,6 @@ impl Frames {
 
     pub fn is_empty(&self) -> bool {
         self.marks.is_empty()
-    }
-
-    /// Bytes of the replies.
-    pub fn replies(&self) -> usize {
-        self.replies
     }
 
     /// How many events there are.
@@ -67,12 +59,8 @@ impl Frames {
         for (width, byte) in self.marks.iter().enumerate() {
             number |= usize::from(byte & 0x7f) << (7 * width);
             if byte & 0x80 == 0 {
-                let kind = match number & 3 {
-                    0 => Kind::Event,
-                    1 => Kind::LostRecord,
-                    _ => Kind::Reply,
-                };
-                return Some(Frame { kind, len: number >> 2, width: width + 1 });
+                let kind = if number & 1 == 0 { Kind::Event } else { Kind::LostRecord };
+                return Some(Frame { kind, len: number >> 1, width: width + 1 });
             }
         }
         None
@@ -82,17 +70,13 @@ impl Frames {
     pub fn push(&mut self, kind: Kind, frame: &[u8], limit: usize) {
         grow(&mut self.bytes, frame.len(), limit.max(Self::FIRST));
         self.bytes.extend(frame);
-        let mut number = frame.len() << 2 | kind as usize;
+        let mut number = frame.len() << 1 | kind as usize;
         while number > 0x7f {
             self.marks.push_back(number as u8 | 0x80);
             number >>= 7;
         }
         self.marks.push_back(number as u8);
-        match kind {
-            Kind::Event => self.events += 1,
-            Kind::LostRecord => {}
-            Kind::Reply => self.replies += frame.len(),
-        }
+        self.events += u64::from(kind == Kind::Event);
     }
 
     /// Takes the first frame, which is `frame`, out; its bytes.
@@ -104,11 +88,7 @@ impl Frames {
     /// Forgets the first frame, which is `frame`, but leaves its bytes.
     pub fn forget(&mut self, frame: Frame) {
         self.marks.drain(..frame.width);
-        match frame.kind {
-            Kind::Event => self.events -= 1,
-            Kind::LostRecord => {}
-            Kind::Reply => self.replies -= frame.len,
-        }
+        self.events -= u64::from(frame.kind == Kind::Event);
     }
 
     /// Takes out the bytes of frames that have been forgotten.

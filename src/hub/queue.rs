@@ -39,17 +39,19 @@ pub enum Pushed {
 /// [`Overflow::DropNewest`] before the next event that fits, or after the last one once all has
 /// been sent; under [`Overflow::DropOldest`] before the oldest that is left.
 ///
-/// Replies to the subscriber's own requests stand among the events where they were given. They
-/// always fit: the limit is for the rest.
+/// Replies to the subscriber's own requests always fit, and go out before the events that wait: a
+/// client takes a server for dead that answers only when the client has caught up.
 pub struct Queue {
     frames: Frames,
     /// The counts in the lost records among `frames`, in order.
     told: VecDeque<u64>,
     /// What goes out before `frames` and can no longer be dropped: the rest of a frame that has been
-    /// sent in part, and replies from before events that were dropped.
+    /// sent in part, and then replies.
     ahead: VecDeque<u8>,
-    /// How many of the first bytes of `ahead` are the rest of an event.
-    unfinished: usize,
+    /// How many of the first bytes of `ahead` are the rest of a frame.
+    rest: usize,
+    /// Whether that frame is an event.
+    rest_is_event: bool,
     /// Dropped and not yet told.
     lost: u64,
     limit: usize,
@@ -65,7 +67,8 @@ impl Queue {
             frames: Frames::default(),
             told: VecDeque::new(),
             ahead: VecDeque::new(),
-            unfinished: 0,
+            rest: 0,
+            rest_is_event: false,
             lost: 0,
             limit,
             overflow,
@@ -106,12 +109,12 @@ impl Queue {
 
     /// Whether `len` bytes of events fit.
     pub fn has_room(&self, len: usize) -> bool {
-        self.frames.len() - self.frames.replies() + len <= self.limit
+        self.frames.len() + len <= self.limit
     }
 
     /// Bytes of replies that wait.
     pub fn replies(&self) -> usize {
-        self.frames.replies()
+        self.ahead.len() - self.rest
     }
 
     /// Appends the frame of an event.
@@ -138,11 +141,9 @@ impl Queue {
         }
     }
 
-    /// Appends a reply, whatever the limit.
+    /// Queues a reply, whatever the limit, behind those that wait.
     pub fn reply(&mut self, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.append(Kind::Reply, bytes);
-        }
+        self.ahead.extend(bytes);
     }
 
     /// Takes over the rest of a frame that was sent in part past this queue, which is empty. The
@@ -150,7 +151,7 @@ impl Queue {
     pub fn finish(&mut self, rest: &[u8], is_event: bool) {
         debug_assert!(self.is_empty());
         self.ahead.extend(rest);
-        self.unfinished = if is_event { rest.len() } else { 0 };
+        (self.rest, self.rest_is_event) = (rest.len(), is_event);
     }
 
     /// Tells the subscriber that `count` events were dropped, here, before they got to it. The
@@ -185,6 +186,7 @@ impl Queue {
                 Overflow::DropOldest => {
                     let record = self.lost_record(self.lost);
                     self.lost = 0;
+                    (self.rest, self.rest_is_event) = (record.len(), false);
                     self.ahead.extend(record);
                 }
                 Overflow::DropNewest | Overflow::Disconnect if self.frames.is_empty() => {
@@ -201,9 +203,9 @@ impl Queue {
     pub fn sent(&mut self, count: usize) -> u64 {
         if !self.ahead.is_empty() {
             self.ahead.drain(..count);
-            let finished = self.unfinished > 0 && self.unfinished <= count;
-            self.unfinished = self.unfinished.saturating_sub(count);
-            return u64::from(finished);
+            let finished = self.rest > 0 && self.rest <= count;
+            self.rest = self.rest.saturating_sub(count);
+            return u64::from(finished && self.rest_is_event);
         }
         let (mut whole, mut events) = (0, 0);
         while let Some(frame) = self.frames.front() {
@@ -219,7 +221,7 @@ impl Queue {
             && let Some(frame) = self.frames.front()
         {
             self.ahead.extend(self.frames.pop(frame).skip(count - whole));
-            self.unfinished = if frame.kind == Kind::Event { self.ahead.len() } else { 0 };
+            (self.rest, self.rest_is_event) = (self.ahead.len(), frame.kind == Kind::Event);
             self.forget_record(frame);
         }
         events
@@ -227,7 +229,7 @@ impl Queue {
 
     /// How many events wait, for the account of a subscriber that goes away.
     pub fn events(&self) -> u64 {
-        self.frames.events() + u64::from(self.unfinished > 0)
+        self.frames.events() + u64::from(self.rest > 0 && self.rest_is_event)
     }
 
     fn owes_record(&self) -> bool {
@@ -259,27 +261,21 @@ impl Queue {
     }
 
     fn append(&mut self, kind: Kind, frame: &[u8]) {
-        let limit = self.limit + self.frames.replies();
-        self.frames.push(kind, frame, limit);
+        self.frames.push(kind, frame, self.limit);
     }
 
-    /// Drops the oldest event or lost record that has not been touched; how many events the
-    /// subscriber loses. Replies before it go ahead.
+    /// Drops the oldest frame that has not been touched; how many events the subscriber loses.
     fn drop_oldest(&mut self) -> u64 {
-        while let Some(frame) = self.frames.front() {
-            let bytes = self.frames.pop(frame);
-            match frame.kind {
-                Kind::Reply => self.ahead.extend(bytes),
-                Kind::Event => return 1,
-                Kind::LostRecord => {
-                    drop(bytes);
-                    // It hands its count on to the one that will stand here.
-                    self.lost += self.told.pop_front().unwrap_or(0);
-                    return 0;
-                }
+        let Some(frame) = self.frames.front() else { return 0 };
+        drop(self.frames.pop(frame));
+        match frame.kind {
+            Kind::Event => 1,
+            Kind::LostRecord => {
+                // It hands its count on to the one that will stand here.
+                self.lost += self.told.pop_front().unwrap_or(0);
+                0
             }
         }
-        0
     }
 
     fn forget(&mut self, frame: Frame) {
@@ -386,7 +382,7 @@ mod tests {
                         next += 1;
                     }
                 }
-                prop_assert!(queue.frames.len() - queue.frames.replies() <= limit.max(16));
+                prop_assert!(queue.frames.len() <= limit.max(16));
             }
             while !queue.is_empty() {
                 send(&mut queue, 1000);
@@ -397,6 +393,23 @@ mod tests {
             prop_assert_eq!(lost, dropped);
             prop_assert_eq!(delivered + dropped, u64::from(next));
         }
+    }
+
+    #[test]
+    fn a_reply_does_not_wait_for_events() {
+        let mut queue = queue(100, Overflow::DropNewest);
+        for number in 0..3 {
+            assert_eq!(queue.push(&event(number, 0)), Pushed::Queued);
+        }
+        // The first is half out already.
+        assert_eq!(queue.sent(4), 0);
+        queue.reply(&[2, 0]);
+        queue.reply(&[2, 1]);
+        assert_eq!((queue.replies(), queue.events()), (4, 3));
+        assert_eq!(queue.chunk(), [&event(0, 0)[4..], &[2, 0, 2, 1]].concat());
+        assert_eq!(queue.sent(6), 1);
+        assert_eq!((queue.replies(), queue.events()), (0, 2));
+        assert_eq!(queue.chunk()[..6], event(1, 0));
     }
 
     #[test]

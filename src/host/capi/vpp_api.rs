@@ -66,7 +66,7 @@ pub struct herald_vpp_api_options {
     pub queue_bytes: usize,
     /// What happens when that many wait.
     pub overflow: herald_overflow,
-    /// Bytes of the longest message that is taken from a client; 65536 by default. Whoever sends more is
+    /// Bytes of the longest message that is taken from a client, 128 or more; 65536 by default. Whoever sends more is
     /// disconnected.
     pub message_bytes: u32,
     /// Directories whose .api and .api.json files are served. What they import is looked for there, in
@@ -160,8 +160,14 @@ unsafe fn read(options: &herald_vpp_api_options) -> Result<VppApiOptions, Failur
     };
     // SAFETY: as the caller promised.
     chosen.stream = unsafe { given.read(chosen.stream) }?;
-    if options.message_bytes != 0 {
-        chosen.longest = options.message_bytes as usize;
+    match options.message_bytes as usize {
+        0 => {}
+        bytes if bytes >= VppApiOptions::LEAST_LONGEST => chosen.longest = bytes,
+        bytes => {
+            let least = VppApiOptions::LEAST_LONGEST;
+            let detail = format!("options.message_bytes is {bytes}, and must be at least {least}");
+            return Err(Failure::invalid(detail));
+        }
     }
     let (list, count) = (options.api_directories, options.api_directories_count);
     // SAFETY: null or that many C strings, as the caller promised.

@@ -22,7 +22,8 @@ use crate::hub::{Hub, HubOptions, PublishError, Transport};
 use crate::log::{Level, Log, log};
 use crate::transport::datagram::Subscriber;
 use crate::transport::event_sock::EventSock;
-use crate::transport::listener::{self, ListenError};
+use crate::transport::listener;
+use crate::transport::vpp_api::VppApi;
 
 const VERSION_TEXT: &str = concat!("herald ", env!("CARGO_PKG_VERSION"), "\0");
 
@@ -118,17 +119,26 @@ fn start(log: &Log) -> bool {
         }
     };
     let mut served = false;
-    let mut serve = |what: &dyn Display, transport: Result<Box<dyn Transport>, ListenError>| {
-        let added = transport
-            .map_err(|error| error.to_string())
-            .and_then(|transport| hub.add(transport).map_err(|error| error.to_string()));
+    let mut serve = |what: &dyn Display, transport: Result<Box<dyn Transport>, String>| {
+        let added =
+            transport.and_then(|transport| hub.add(transport).map_err(|error| error.to_string()));
         match added {
             Ok(()) => served = true,
             Err(error) => log!(log, Error, "herald: no {what}: {error}"),
         }
     };
     let event_sock = EventSock::listen(config.event_sock, log.clone());
-    serve(&"event socket", event_sock.map(|server| Box::new(server) as Box<dyn Transport>));
+    serve(
+        &"event socket",
+        event_sock.map(|server| Box::new(server) as _).map_err(|error| error.to_string()),
+    );
+    if let Some(options) = config.vpp_api {
+        let vpp_api = VppApi::listen(options, Vec::new(), &hub, log.clone());
+        serve(
+            &"VPP API",
+            vpp_api.map(|(server, _)| Box::new(server) as _).map_err(|error| error.to_string()),
+        );
+    }
     for (name, options) in config.datagrams {
         serve(&name, Ok(Box::new(Subscriber::new(&name, options, log.clone()))));
         log!(log, Info, "herald: datagrams go to {name}");

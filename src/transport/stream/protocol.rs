@@ -92,11 +92,10 @@ pub trait Protocol: Send {
     /// is not taken comes again. Nothing is taken only while late replies to earlier requests must
     /// come first: the client is not read from until one has.
     ///
-    /// What is put into `replies` is sent to the client, after the events from before the request
-    /// and before those from after it. Replies are never dropped and do not count against the
-    /// bound of the event queue. A client that does not read its replies is not read from: the
-    /// most that can wait is [`StreamOptions::REPLIES`](super::StreamOptions::REPLIES) and the
-    /// replies to one request.
+    /// What is put into `replies` is sent to the client, before the events that wait for it. Replies
+    /// are never dropped and do not count against the bound of the event queue. A client that does
+    /// not read its replies is not read from: the most that can wait is
+    /// [`StreamOptions::REPLIES`](super::StreamOptions::REPLIES) and the replies to one request.
     ///
     /// An error, which says what was wrong, ends the connection.
     fn receive(

@@ -42,6 +42,11 @@ pub struct VppApiOptions {
     pub longest: usize,
 }
 
+impl VppApiOptions {
+    /// The smallest `longest`: with less, clients could not say who they are.
+    pub const LEAST_LONGEST: usize = 128;
+}
+
 impl Default for VppApiOptions {
     fn default() -> Self {
         VppApiOptions {

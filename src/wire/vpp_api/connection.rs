@@ -237,3 +237,243 @@ fn register(
 fn number(view: &View<'_>, slot: Option<herald_vpp_api::codec::Slot>) -> Option<u32> {
     view.at(slot?)?.as_int()?.try_into().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::contract::{About, write_mine};
+    use super::*;
+    use crate::event::{Param, Value};
+    use herald_vpp_api::builtin::{self, Builtin, MEMCLNT};
+    use herald_vpp_api::frame::header;
+    use herald_vpp_api::table::Table;
+    use herald_vpp_api::{Rules, parse};
+    use proptest::prelude::*;
+
+    /// A server of the seed's API, which begins where it did in the VPP that was measured.
+    fn contract(handled: &[&str]) -> Contract {
+        let text = include_str!("../../../c_examples/api/testgovpp.api");
+        let api = parse::parse("testgovpp.api", text, &Builtin, Rules::default()).unwrap();
+        let memclnt = builtin::module(MEMCLNT).unwrap();
+        let table = Table::with_bases([(Arc::new(memclnt), 1), (Arc::new(api), 105)]).unwrap();
+        let about = About { program: "test".into(), version: "1".into(), pid: 9 };
+        Contract::with_table(table, handled, about).unwrap()
+    }
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digits: Vec<u8> = hex.bytes().filter(|byte| byte.is_ascii_hexdigit()).collect();
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        digits.chunks(2).map(byte).collect()
+    }
+
+    fn framed(message: &[u8]) -> Vec<u8> {
+        [&header(message.len() as u32)[..], message].concat()
+    }
+
+    /// Says all of it; what is answered, and what is asked of the host.
+    fn say(connection: &mut Connection, contract: &Contract, mut bytes: &[u8]) -> (Vec<u8>, Vec<Asked>) {
+        let (mut out, mut asked) = (Vec::new(), Vec::new());
+        while !bytes.is_empty() {
+            match connection.next(contract, 1000, &mut bytes, &mut out).unwrap() {
+                Step::Asked(request) => asked.push(request),
+                Step::Idle | Step::Done | Step::Ignored => {}
+            }
+        }
+        (out, asked)
+    }
+
+    /// A client that has connected.
+    fn connected(contract: &Contract) -> Connection {
+        let mut connection = Connection::default();
+        let create = [&[0, 15, 0, 0, 0, 124][..], b"test", &[0; 60]].concat();
+        let (out, _) = say(&mut connection, contract, &framed(&create));
+        assert_eq!(out[16..18], [0, 16]);
+        assert_eq!(connection.name(), "test");
+        connection
+    }
+
+    const WANT: &str = "0000000000000000 0000000f 00000000 | 006a 80000001 00010006 01 00004cf3";
+    const REPLY: &str = "0000000000000000 0000000a 00000000 | 006b 00010006 00000000";
+    const EVENT: &str = "0000000000000000 0000001d 00000000 | \
+        0069 80000001 00004cf3 00000002 000003e8 deadbeef 05 05 3030303030";
+
+    #[test]
+    fn the_frames_are_those_of_vpp_to_the_byte() {
+        let contract = contract(&[]);
+        let mut connection = connected(&contract);
+        assert_eq!(connection.index(), 0x8000_0001);
+        let (out, _) = say(&mut connection, &contract, &bytes(WANT));
+        assert_eq!(out, bytes(REPLY));
+
+        let fields = [
+            Param::new("type", "CU_UP_EVENT_GTP_ERROR_IND"),
+            Param { name: "data.ue_id", value: Value::Uint(1000) },
+            Param { name: "data.te_id", value: Value::Uint(0xdead_beef) },
+            Param { name: "data.rb_id", value: Value::Int(5) },
+            Param { name: "raw_msg_data", value: Value::Bytes(b"00000") },
+        ];
+        let mut frame = Vec::new();
+        let name = "cu_up_gtp_error_ind_event";
+        contract.encode_event(name, fields.into_iter(), &mut frame).unwrap();
+        let pid = connection.pid(105).unwrap();
+        write_mine(contract.mine(105), connection.index(), pid, &mut frame);
+        assert_eq!(frame, bytes(EVENT));
+
+        // The same from a packed struct, whatever id, index and pid it has.
+        let mut packed = bytes(EVENT)[16..].to_vec();
+        packed[..10].fill(0xff);
+        frame.clear();
+        contract.frame_event(name, &packed, &mut frame).unwrap();
+        write_mine(contract.mine(105), connection.index(), pid, &mut frame);
+        assert_eq!(frame, bytes(EVENT));
+    }
+
+    #[test]
+    fn a_registration_is_the_clients_own_and_ends_with_it() {
+        let contract = contract(&[]);
+        let (mut one, mut other) = (connected(&contract), connected(&contract));
+        let retval = |connection: &mut Connection, message: &[u8]| {
+            let (out, _) = say(connection, &contract, &framed(message));
+            out.last_chunk().map(|bytes| i32::from_be_bytes(*bytes))
+        };
+        let want = |connection: &Connection, enable: u8| {
+            let index = connection.index().to_be_bytes();
+            [&[0, 106][..], &index, &[0, 0, 0, 7], &[enable], &[0, 0, 0, 42]].concat()
+        };
+        let (on, off) = (want(&one, 1), want(&one, 0));
+        assert_eq!(retval(&mut one, &off), Some(INVALID_REGISTRATION));
+        assert_eq!(retval(&mut one, &on), Some(0));
+        assert_eq!(retval(&mut one, &on), Some(INVALID_REGISTRATION));
+        // Nobody speaks for another.
+        assert_eq!(retval(&mut other, &on), None);
+        let on_other = want(&other, 1);
+        assert_eq!(retval(&mut other, &on_other), Some(0));
+        assert_eq!((one.pid(105), other.pid(105), contract.listeners(105)), (Some(42), Some(42), 2));
+        assert_eq!(retval(&mut one, &off), Some(0));
+        assert_eq!((one.pid(105), contract.listeners(105)), (None, 1));
+        other.leave(&contract);
+        assert_eq!(contract.listeners(105), 0);
+
+        // A deleted client is none, whichever of the two ids it gives the request.
+        for id in [17, 18] {
+            let mut client = connected(&contract);
+            let on = want(&client, 1);
+            assert_eq!(retval(&mut client, &on), Some(0));
+            let index = client.index().to_be_bytes();
+            let delete = [&[0, id][..], &index, &[0, 0, 0, 7], &index].concat();
+            assert_eq!(retval(&mut client, &delete), Some(1));
+            assert_eq!((client.pid(105), contract.listeners(105)), (None, 0));
+            assert_eq!(retval(&mut client, &on), None);
+        }
+    }
+
+    #[test]
+    fn pings_wait_for_the_replies_before_them() {
+        let contract = contract(&["testgovpp_enable_disable"]);
+        let mut connection = connected(&contract);
+        let index = connection.index().to_be_bytes();
+        let request = [&[0, 108][..], &index, &[0, 0, 0, 7], &[1], &[0, 0, 0, 3]].concat();
+        let ping = [&[0, 23][..], &index, &[0, 0, 0, 8]].concat();
+        let (out, asked) = say(&mut connection, &contract, &[framed(&request), framed(&ping)].concat());
+        assert_eq!((out.len(), asked.len(), connection.waiting().0), (0, 1, 2));
+        assert_eq!((asked[0].id, asked[0].context), (108, 7));
+        let mut frames = Vec::new();
+        contract.put_retval(109, asked[0].context, 0, &mut frames);
+        let mut out = Vec::new();
+        connection.answer(&Answer { number: asked[0].number, frames, done: true }, &mut out);
+        let ids: Vec<u8> = vec![out[17], out[26 + 17]];
+        assert_eq!(ids, [109, 24]);
+        assert_eq!(connection.waiting(), (0, 0));
+    }
+
+    #[test]
+    fn go_vpp_finds_the_id_of_the_delete_request() {
+        let contract = contract(&[]);
+        let create = [&[0, 15, 0, 0, 0, 124][..], &[0; 64]].concat();
+        let (out, _) = say(&mut Connection::default(), &contract, &framed(&create));
+        let reply = contract.table().entry(16).unwrap().plan.view(&out[16..]).unwrap();
+        assert_eq!(reply.i64("response"), Some(0));
+        assert!(reply.u64("index").unwrap() >= 0x8000_0000);
+        let names: Vec<&str> =
+            reply.elements().unwrap().map(|entry| entry.text("name").unwrap()).collect();
+        assert_eq!(names.len(), contract.table().entries().len());
+        let last = names.iter().rfind(|name| name.starts_with("sockclnt_delete_")).unwrap();
+        assert!(!last.starts_with("sockclnt_delete_reply"));
+        assert!(names.contains(&"cu_up_gtp_error_ind_event_6ce619fe"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_and_not_a_cut() {
+        let contract = contract(&[]);
+        let name = "cu_up_gtp_error_ind_event";
+        let refused = |param: Param<'_>| {
+            let mut out = vec![1, 2, 3];
+            let error = contract.encode_event(name, [param].into_iter(), &mut out).unwrap_err();
+            assert_eq!(out, [1, 2, 3]);
+            match error {
+                super::super::EventError::Field(error) => error.to_string(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let long = [0; 256];
+        assert!(
+            refused(Param { name: "raw_msg_data", value: Value::Bytes(&long) }).contains("255 at most")
+        );
+        assert!(refused(Param { name: "data.rb_id", value: Value::Int(-1) }).contains("data.rb_id"));
+        assert!(refused(Param { name: "data.rb_id", value: Value::Int(256) }).contains("u8"));
+        assert!(refused(Param { name: "data.nothing", value: Value::Null }).contains("no such field"));
+        assert!(refused(Param::new("type", "NOTHING")).contains("NOTHING"));
+        let mut out = Vec::new();
+        let packed = |length: usize, out: &mut Vec<u8>| {
+            let mut message = vec![0; length];
+            message[23] = 5;
+            contract.frame_event(name, &message, out)
+        };
+        assert!(packed(28, &mut out).is_err() && packed(30, &mut out).is_err() && out.is_empty());
+        assert!(packed(29, &mut out).is_ok());
+        assert!(contract.frame_event("testgovpp_enable_disable", &[0; 11], &mut out).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_client_sends_is_answered_with_whole_frames(
+            messages in prop::collection::vec(
+                (0u16..120, any::<bool>(), prop::collection::vec(any::<u8>(), 0..90)), 0..30),
+            cuts in prop::collection::vec(0usize..60, 0..30),
+        ) {
+            let contract = contract(&["testgovpp_enable_disable"]);
+            let mut connection = connected(&contract);
+            let mut sent = Vec::new();
+            for (id, own, mut body) in messages {
+                if own && body.len() >= 4 {
+                    body[..4].copy_from_slice(&connection.index().to_be_bytes());
+                }
+                if let Some(entry) = contract.table().entry(id).filter(|entry| !entry.plan.is_open()) {
+                    body.resize(entry.plan.fixed_len() - 2, 0);
+                }
+                sent.extend(framed(&[&id.to_be_bytes()[..], &body].concat()));
+            }
+            let (mut out, mut rest) = (Vec::new(), &sent[..]);
+            'said: for cut in cuts.into_iter().chain([usize::MAX]) {
+                let (mut piece, tail) = rest.split_at(cut.min(rest.len()));
+                rest = tail;
+                while !piece.is_empty() {
+                    match connection.next(&contract, 1000, &mut piece, &mut out) {
+                        Ok(Step::Asked(Asked { number, .. })) => {
+                            connection.answer(&Answer { number, frames: Vec::new(), done: true }, &mut out);
+                        }
+                        Ok(_) => {}
+                        Err(_) => break 'said,
+                    }
+                }
+            }
+            let (mut inbox, mut out) = (Inbox::default(), &out[..]);
+            while let Some(message) = inbox.next(&mut out, usize::MAX).unwrap() {
+                let id = message_id(message).unwrap();
+                prop_assert!(contract.table().entry(id).unwrap().plan.view(message).is_ok());
+            }
+            prop_assert!(out.is_empty());
+        }
+    }
+}

@@ -150,13 +150,20 @@ impl Contract {
     /// # Errors
     /// Modules that do not fit together, or a handler for what is no request.
     pub fn new(modules: Vec<Arc<Api>>, handled: &[&str], about: About) -> Result<Self, ContractError> {
-        static SCHEMAS: AtomicU32 = AtomicU32::new(1);
         let own = [MEMCLNT, VPE, HERALD].map(|path| builtin::module(path).map(Arc::new));
         let mut all: Vec<Arc<Api>> =
             own.into_iter().collect::<Result<_, _>>().map_err(ContractError::BuiltIn)?;
         let names: HashSet<String> = all.iter().map(|api| api.name().to_owned()).collect();
         all.extend(modules.into_iter().filter(|api| !names.contains(api.name())));
-        let table = Table::new(all).map_err(ContractError::Table)?;
+        Contract::with_table(Table::new(all).map_err(ContractError::Table)?, handled, about)
+    }
+
+    /// A contract of the modules in a table, `memclnt` among them.
+    ///
+    /// # Errors
+    /// A handler for what is no request.
+    pub fn with_table(table: Table, handled: &[&str], about: About) -> Result<Self, ContractError> {
+        static SCHEMAS: AtomicU32 = AtomicU32::new(1);
         let mut contract = Contract {
             known: (0..=table.max_id()).map(|id| table.entry(id).map(|e| known(e, handled))).collect(),
             prepared: Prepared::default(),

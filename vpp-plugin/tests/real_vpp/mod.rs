@@ -9,7 +9,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Once, OnceLock};
+use std::sync::Once;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -52,24 +52,9 @@ fn plugin() -> PathBuf {
 
 /// A Python that has vpp_papi.
 fn python() -> PathBuf {
-    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    PYTHON
-        .get_or_init(|| {
-            let venv = target().join("vpp_papi");
-            let python = venv.join("bin/python");
-            let has = || Command::new(&python).args(["-c", "import vpp_papi"]).output();
-            if !has().is_ok_and(|output| output.status.success()) {
-                run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
-                run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "vpp_papi==2.4.2"]));
-            }
-            python
-        })
-        .clone()
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let python = repository().join(".venv/bin/python");
+    assert!(python.exists(), "{} is missing: run `make setup`", python.display());
+    python
 }
 
 /// Polls until `look` has an answer; panics if it has none soon.

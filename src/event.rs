@@ -130,6 +130,18 @@ pub enum Params<'a> {
     Packed(Packed<'a>),
 }
 
+impl Params<'_> {
+    /// How many are left.
+    fn len(&self) -> usize {
+        match self {
+            Params::Slice(rest) => rest.len(),
+            Params::L2tp(l2tp, taken) => l2tp.kind.param_names().len() - taken,
+            Params::Encoded(_, taken) => (!taken).into(),
+            Params::Packed(packed) => packed.left.into(),
+        }
+    }
+}
+
 impl<'a> Iterator for Params<'a> {
     type Item = Param<'a>;
 
@@ -291,6 +303,14 @@ impl From<L2tp> for Event<'static> {
     }
 }
 
+/// What the packed form of an event is written to.
+pub(crate) trait Sink {
+    /// Appends a word.
+    fn word(&mut self, word: u64);
+    /// Appends bytes, as many words as they fill, with zeros behind the last.
+    fn bytes(&mut self, bytes: &[u8]);
+}
+
 /// The form in which an event travels through the hub: whole words, so that it is written and
 /// read without a single unaligned access.
 ///
@@ -301,32 +321,13 @@ impl From<L2tp> for Event<'static> {
 ///
 /// The schema is that of an encoded message, which is then the value of the only parameter; else 0.
 impl<'a> Event<'a> {
-    /// How many words the packed form takes; none if a name or a value is too long for it.
-    pub(crate) fn packed_len(&self) -> Option<usize> {
-        let mut words = 1 + words_of(name_len(self.name)?);
-        let mut count = 0usize;
-        for param in self.params() {
-            let value = match param.value {
-                Value::Null => 0,
-                Value::Str(bytes) | Value::Bytes(bytes) => {
-                    u32::try_from(bytes.len()).ok()?;
-                    words_of(bytes.len())
-                }
-                _ => 1,
-            };
-            words += 1 + words_of(name_len(param.name)?) + value;
-            count += 1;
-        }
-        u16::try_from(count).ok()?;
-        Some(words)
-    }
-
-    /// Writes the packed form, word by word. [`Event::packed_len`] has said that it fits.
-    pub(crate) fn pack(&self, mut put: impl FnMut(u64)) {
-        let count = self.params().count();
+    /// Writes the packed form; none if there are more parameters, or a name or a value is longer, than
+    /// it can express. What has been written then is to be forgotten.
+    pub(crate) fn pack(&self, sink: &mut impl Sink) -> Option<()> {
+        let count = u16::try_from(self.params.len()).ok()?;
         let schema = self.as_encoded().map_or(0, |message| message.schema.get());
-        put(self.name.len() as u64 | (count as u64) << 16 | u64::from(schema) << 32);
-        put_bytes(self.name.as_bytes(), &mut put);
+        sink.word(u64::from(name_len(self.name)?) | u64::from(count) << 16 | u64::from(schema) << 32);
+        sink.bytes(self.name.as_bytes());
         for Param { name, value } in self.params() {
             let (tag, len) = match value {
                 Value::Null => (0u64, 0),
@@ -334,20 +335,21 @@ impl<'a> Event<'a> {
                 Value::Uint(_) => (2, 8),
                 Value::Float(_) => (3, 8),
                 Value::Bool(_) => (4, 8),
-                Value::Str(bytes) => (5, bytes.len()),
-                Value::Bytes(bytes) => (6, bytes.len()),
+                Value::Str(bytes) => (5, u32::try_from(bytes.len()).ok()?),
+                Value::Bytes(bytes) => (6, u32::try_from(bytes.len()).ok()?),
             };
-            put(name.len() as u64 | tag << 16 | (len as u64) << 32);
-            put_bytes(name.as_bytes(), &mut put);
+            sink.word(u64::from(name_len(name)?) | tag << 16 | u64::from(len) << 32);
+            sink.bytes(name.as_bytes());
             match value {
                 Value::Null => {}
-                Value::Int(n) => put(n as u64),
-                Value::Uint(n) => put(n),
-                Value::Float(x) => put(x.to_bits()),
-                Value::Bool(b) => put(b.into()),
-                Value::Str(bytes) | Value::Bytes(bytes) => put_bytes(bytes, &mut put),
+                Value::Int(n) => sink.word(n as u64),
+                Value::Uint(n) => sink.word(n),
+                Value::Float(x) => sink.word(x.to_bits()),
+                Value::Bool(b) => sink.word(b.into()),
+                Value::Str(bytes) | Value::Bytes(bytes) => sink.bytes(bytes),
             }
         }
+        Some(())
     }
 
     /// Reads the packed form. Nothing that the bytes can hold makes it panic.
@@ -410,21 +412,10 @@ impl<'a> Iterator for Packed<'a> {
     }
 }
 
-fn name_len(name: &str) -> Option<usize> {
-    (name.len() <= Event::MAX_NAME).then_some(name.len())
+fn name_len(name: &str) -> Option<u16> {
+    u16::try_from(name.len()).ok()
 }
 
 fn words_of(bytes: usize) -> usize {
     bytes.div_ceil(8)
-}
-
-fn put_bytes(bytes: &[u8], put: &mut impl FnMut(u64)) {
-    let (words, rest) = bytes.as_chunks();
-    for word in words {
-        put(u64::from_le_bytes(*word));
-    }
-    if !rest.is_empty() {
-        // In a register: a copy through memory would be read back before it has arrived there.
-        put(rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
-    }
 }

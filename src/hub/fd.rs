@@ -27,6 +27,16 @@ impl<T: AsFd + IntoRawFd> Fd<T> {
         Fd { identity: identity(&inner), inner: Some(inner) }
     }
 
+    /// Whether its number is still that of what was opened. What the host does meanwhile to
+    /// descriptors that are not its own is not seen.
+    pub fn is_ours(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| self.is(inner))
+    }
+
+    fn is(&self, inner: &T) -> bool {
+        self.identity.is_some() && identity(inner) == self.identity
+    }
+
     /// What it was made of.
     pub fn get(&self) -> &T {
         self.inner.as_ref().expect("it is there until it is dropped")
@@ -43,7 +53,7 @@ impl<T: AsFd + IntoRawFd> Drop for Fd<T> {
     fn drop(&mut self) {
         let Some(inner) = self.inner.take() else { return };
         fork::closing(&inner.as_fd());
-        if self.identity.is_none() || identity(&inner) != self.identity {
+        if !self.is(&inner) {
             let _ = inner.into_raw_fd();
         }
     }

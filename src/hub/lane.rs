@@ -6,7 +6,7 @@
 //! instruction of a push leaves the lane as if the push had not begun.
 
 use super::sync::{AtomicU64, Ordering};
-use crate::event::Event;
+use crate::event::{Event, Sink};
 
 /// Keeps what the producer writes off the cache lines that the consumer writes. 128 bytes, since
 /// x86-64 prefetches lines in pairs.
@@ -19,6 +19,9 @@ pub(super) struct Lane {
     words: Box<[AtomicU64]>,
     producer: Apart<Producer>,
     consumer: Apart<Consumer>,
+    /// Where the record begins that the producer cannot overwrite: what the worker has taken by
+    /// then, said now and then.
+    head: Apart<AtomicU64>,
 }
 
 /// Written by the publishing thread alone. Positions count words and never wrap.
@@ -30,10 +33,13 @@ struct Producer {
     woken: AtomicU64,
 }
 
-/// Written by the worker alone.
+/// Written, and but for the statistics read, by the worker alone.
 struct Consumer {
-    head: AtomicU64,
+    taken: AtomicU64,
     lost_told: AtomicU64,
+    /// Up to where the worker takes events, and what was lost there, since it looked last.
+    tail_seen: AtomicU64,
+    lost_seen: AtomicU64,
 }
 
 /// Why an event did not enter the lane.
@@ -50,7 +56,7 @@ pub(super) enum Refused {
 pub(super) enum Popped {
     /// An event, its packed form now in the buffer; first, how many were lost right before it.
     Event { lost_before: u64 },
-    /// No event; how many were lost after the last one.
+    /// No event more, when the worker looked last; how many were lost after the last one.
     Empty { lost: u64 },
 }
 
@@ -67,7 +73,13 @@ impl Lane {
                 lost: AtomicU64::new(0),
                 woken: AtomicU64::new(0),
             }),
-            consumer: Apart(Consumer { head: AtomicU64::new(0), lost_told: AtomicU64::new(0) }),
+            consumer: Apart(Consumer {
+                taken: AtomicU64::new(0),
+                lost_told: AtomicU64::new(0),
+                tail_seen: AtomicU64::new(0),
+                lost_seen: AtomicU64::new(0),
+            }),
+            head: Apart(AtomicU64::new(0)),
         }
     }
 
@@ -95,31 +107,31 @@ impl Lane {
     pub(super) fn push(&self, event: &Event<'_>) -> Result<(), Refused> {
         let producer = &self.producer.0;
         let capacity = self.words.len() as u64;
-        let len = match event.packed_len() {
-            Some(words) if (words as u64) < capacity => words as u64,
-            _ => return Err(Refused::TooLarge),
-        };
         let tail = producer.tail.load(Ordering::Relaxed);
-        let end = tail + 1 + len;
-        if end - producer.head_seen.load(Ordering::Relaxed) > capacity {
-            let head = self.consumer.0.head.load(Ordering::Acquire);
-            producer.head_seen.store(head, Ordering::Relaxed);
-            if end - head > capacity {
-                let lost = producer.lost.load(Ordering::Relaxed);
+        let lost = producer.lost.load(Ordering::Relaxed);
+        let mut head = producer.head_seen.load(Ordering::Relaxed);
+        let end = loop {
+            // Its length is known once it is written: what does not fit is not written, but counted.
+            let mut record = Record { words: &self.words, at: tail + 1, limit: head + capacity };
+            event.pack(&mut record).ok_or(Refused::TooLarge)?;
+            let end = record.at;
+            if end - tail > capacity {
+                return Err(Refused::TooLarge);
+            }
+            if end <= head + capacity {
+                break end;
+            }
+            let now = self.head.0.load(Ordering::Acquire);
+            if end > now + capacity {
                 // Release, so that who sees the loss also sees every event before it.
                 producer.lost.store(lost + 1, Ordering::Release);
                 return Err(Refused::Full);
             }
-        }
-        let lost = producer.lost.load(Ordering::Relaxed);
-        let mask = self.words.len() - 1;
-        let mut at = tail as usize;
-        let mut put = |word| {
-            self.words[at & mask].store(word, Ordering::Relaxed);
-            at += 1;
+            head = now;
+            producer.head_seen.store(head, Ordering::Relaxed);
         };
-        put(len | lost << 32);
-        event.pack(put);
+        let first = &self.words[tail as usize & (self.words.len() - 1)];
+        first.store((end - tail - 1) | lost << 32, Ordering::Relaxed);
         producer.published.store(producer.published.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         producer.tail.store(end, Ordering::Release);
         Ok(())
@@ -129,41 +141,84 @@ impl Lane {
     pub(super) fn is_empty(&self) -> bool {
         let consumer = &self.consumer.0;
         self.producer.0.lost.load(Ordering::Acquire) == consumer.lost_told.load(Ordering::Relaxed)
-            && self.producer.0.tail.load(Ordering::Acquire) == consumer.head.load(Ordering::Relaxed)
+            && self.producer.0.tail.load(Ordering::Acquire) == consumer.taken.load(Ordering::Relaxed)
     }
 
-    /// The position behind what has been pushed by now.
-    pub(super) fn end(&self) -> u64 {
-        self.producer.0.tail.load(Ordering::Acquire)
-    }
-
-    /// Whether everything before a position has been taken. Called by the worker alone.
-    pub(super) fn is_taken(&self, end: u64) -> bool {
-        self.consumer.0.head.load(Ordering::Relaxed) >= end
+    /// Looks how much has been pushed: [`Lane::pop`] takes that and no more. Called by the worker
+    /// alone, which so reads what the producer writes once for many events.
+    pub(super) fn look(&self) {
+        let consumer = &self.consumer.0;
+        // Before the tail: every event from before these losses is then seen before them.
+        consumer.lost_seen.store(self.producer.0.lost.load(Ordering::Acquire), Ordering::Relaxed);
+        consumer.tail_seen.store(self.producer.0.tail.load(Ordering::Acquire), Ordering::Relaxed);
     }
 
     /// Takes the oldest event, copying it into `buffer`. Called by the worker alone.
     pub(super) fn pop(&self, buffer: &mut Vec<u8>) -> Popped {
         let consumer = &self.consumer.0;
-        // Before the tail: every event from before these losses is then seen before them.
-        let lost = self.producer.0.lost.load(Ordering::Acquire);
-        let tail = self.producer.0.tail.load(Ordering::Acquire);
-        let head = consumer.head.load(Ordering::Relaxed);
+        let taken = consumer.taken.load(Ordering::Relaxed);
         let told = consumer.lost_told.load(Ordering::Relaxed);
-        if head == tail {
+        if taken == consumer.tail_seen.load(Ordering::Relaxed) {
+            self.release();
+            // An event that was pushed during the look may have told of more than that saw.
+            let lost = consumer.lost_seen.load(Ordering::Relaxed).max(told);
             consumer.lost_told.store(lost, Ordering::Relaxed);
             return Popped::Empty { lost: lost - told };
         }
         let mask = self.words.len() - 1;
         let word = |at: u64| self.words[at as usize & mask].load(Ordering::Relaxed);
-        let first = word(head);
-        let end = head + 1 + u64::from(first as u32);
+        let first = word(taken);
+        let end = taken + 1 + u64::from(first as u32);
         let lost_before = u64::from(((first >> 32) as u32).wrapping_sub(told as u32));
         consumer.lost_told.store(told + lost_before, Ordering::Relaxed);
         buffer.clear();
-        buffer.extend((head + 1..end).flat_map(|at| word(at).to_le_bytes()));
-        consumer.head.store(end, Ordering::Release);
+        for at in taken + 1..end {
+            buffer.extend_from_slice(&word(at).to_le_bytes());
+        }
+        consumer.taken.store(end, Ordering::Relaxed);
+        if end - self.head.0.load(Ordering::Relaxed) > self.words.len() as u64 / 16 {
+            self.release();
+        }
         Popped::Event { lost_before }
+    }
+
+    /// Gives the room of what has been taken back to the producer: not for every event, so that one
+    /// that finds the ring full and goes on publishing loses many events in few places. Called by
+    /// the worker alone.
+    pub(super) fn release(&self) {
+        self.head.0.store(self.consumer.0.taken.load(Ordering::Relaxed), Ordering::Release);
+    }
+}
+
+/// A record that is written, as far as there is room.
+struct Record<'a> {
+    words: &'a [AtomicU64],
+    at: u64,
+    limit: u64,
+}
+
+impl Sink for Record<'_> {
+    #[inline]
+    fn word(&mut self, word: u64) {
+        if self.at < self.limit {
+            self.words[self.at as usize & (self.words.len() - 1)].store(word, Ordering::Relaxed);
+        }
+        self.at += 1;
+    }
+
+    #[inline]
+    fn bytes(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks();
+        let room = self.limit.saturating_sub(self.at).min(words.len() as u64) as usize;
+        let mask = self.words.len() - 1;
+        for (at, word) in (self.at as usize..).zip(&words[..room]) {
+            self.words[at & mask].store(u64::from_le_bytes(*word), Ordering::Relaxed);
+        }
+        self.at += words.len() as u64;
+        if !rest.is_empty() {
+            // In a register: a copy through memory would be read back before it has arrived there.
+            self.word(rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+        }
     }
 }
 
@@ -223,6 +278,7 @@ mod tests {
                     params.iter().map(|(name, value)| Param { name, value: value.borrow() }).collect();
                 let event = Event::new(name, &params);
                 prop_assert_eq!(lane.push(&event), Ok(()));
+                lane.look();
                 prop_assert_eq!(lane.pop(&mut buffer), Popped::Event { lost_before: 0 });
                 prop_assert_eq!(Event::unpack(&buffer), Some(event));
                 prop_assert_eq!(lane.pop(&mut buffer), Popped::Empty { lost: 0 });
@@ -260,9 +316,11 @@ mod tests {
                     let _ = lane.push(&Event::new("E", &params));
                     next += 1;
                 } else {
+                    lane.look();
                     take(&lane)?;
                 }
             }
+            lane.look();
             while take(&lane)? {}
             prop_assert_eq!(expected, next);
         }

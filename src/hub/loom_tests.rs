@@ -15,6 +15,7 @@ fn push(lane: &Lane, number: u64) -> bool {
 /// Takes everything that is there, and checks that every number is an event or within a gap.
 fn take(lane: &Lane, expected: &mut u64) {
     let mut buffer = Vec::new();
+    lane.look();
     loop {
         match lane.pop(&mut buffer) {
             Popped::Event { lost_before } => {
@@ -49,6 +50,7 @@ fn what_is_pushed_is_popped_whole_in_order_and_losses_are_told_in_their_place() 
             move || {
                 let mut expected = 0;
                 take(&lane, &mut expected);
+                take(&lane, &mut expected);
                 expected
             }
         });
@@ -69,8 +71,7 @@ fn a_push_is_seen_by_a_worker_that_goes_to_sleep_or_wakes_it() {
             let shared = shared.clone();
             move || {
                 let (lane, epoch, _) = &*shared;
-                epoch.fall_asleep();
-                lane.is_empty()
+                epoch.fall_asleep() && lane.is_empty()
             }
         });
         let (lane, epoch, bell) = &*shared;
@@ -85,7 +86,7 @@ fn a_push_is_seen_by_a_worker_that_goes_to_sleep_or_wakes_it() {
 fn one_sleep_is_ended_once_by_each_publisher() {
     loom::model(|| {
         let shared = Arc::new((Lane::new(128), Epoch::new()));
-        shared.1.fall_asleep();
+        assert!(shared.1.fall_asleep());
         let producer = thread::spawn({
             let shared = shared.clone();
             move || {

@@ -130,6 +130,9 @@ impl fmt::Display for PublishError {
 
 impl std::error::Error for PublishError {}
 
+/// The number of the bell among the transports.
+const BELL: u16 = u16::MAX;
+
 /// What publishers and the worker share.
 struct Shared {
     lanes: ThreadLocal<Lane>,
@@ -147,7 +150,7 @@ struct Shared {
 impl Shared {
     fn summon(&self) {
         self.summoned.store(true, Ordering::Release);
-        self.wake();
+        self.epoch.after_summons(|| self.wake());
     }
 
     fn wake(&self) {
@@ -206,10 +209,11 @@ impl Hub {
 
     /// Starts a hub and its worker thread.
     pub fn start(options: HubOptions, log: Log) -> io::Result<Self> {
+        let mut poll = Poll::new()?;
         let shared = Arc::new(Shared {
             lanes: ThreadLocal::new(),
             epoch: Epoch::new(),
-            bell: Bell::new()?,
+            bell: Bell::new(poll.of(BELL))?,
             closed: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             summoned: AtomicBool::new(false),
@@ -219,7 +223,7 @@ impl Hub {
         });
         let (commands, inbox) = mpsc::channel();
         let (promiser, done) = promise();
-        let thread = worker::spawn(shared.clone(), inbox, promiser, log.clone())?;
+        let thread = worker::spawn(shared.clone(), poll, inbox, promiser, log.clone())?;
         let worker_id = thread.thread().id();
         Ok(Hub { shared, commands, worker: Mutex::new(Some(Worker { thread, done })), worker_id, log })
     }

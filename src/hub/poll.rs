@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -42,7 +43,10 @@ pub struct Readiness {
 }
 
 /// What [`Fd`] asks for.
-struct EpollFd(Epoll);
+pub(super) struct EpollFd(pub Epoll);
+
+/// The set itself, which the bell knows, too.
+pub(super) type Set = Fd<EpollFd>;
 
 impl AsFd for EpollFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -58,7 +62,7 @@ impl IntoRawFd for EpollFd {
 
 /// The worker's set of descriptors.
 pub struct Poll {
-    epoll: Fd<EpollFd>,
+    set: Arc<Set>,
     transport: u16,
 }
 
@@ -67,7 +71,7 @@ const KEY_BITS: u32 = 48;
 impl Poll {
     pub(super) fn new() -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        Ok(Poll { epoll: Fd::new(EpollFd(epoll)), transport: 0 })
+        Ok(Poll { set: Arc::new(Fd::new(EpollFd(epoll))), transport: 0 })
     }
 
     /// Makes the transport number `transport` the owner of what is added next.
@@ -76,26 +80,35 @@ impl Poll {
         self
     }
 
+    pub(super) fn set(&self) -> Arc<Set> {
+        self.set.clone()
+    }
+
     /// Waits on a descriptor; `key` (48 bits) comes back with its readiness.
     pub fn add(&self, fd: impl AsFd, key: u64, interest: Interest) -> io::Result<()> {
-        self.epoll.get().0.add(fd, self.event(key, interest))?;
+        self.set.get().0.add(fd, self.event(key, interest))?;
         Ok(())
     }
 
     /// Changes what is waited for.
     pub fn change(&self, fd: impl AsFd, key: u64, interest: Interest) -> io::Result<()> {
-        self.epoll.get().0.modify(fd, &mut self.event(key, interest))?;
+        self.set.get().0.modify(fd, &mut self.event(key, interest))?;
         Ok(())
     }
 
     /// Stops waiting. To be called before the descriptor is closed: while a forked child holds a
     /// copy, closing alone would not end it.
     pub fn remove(&self, fd: impl AsFd) {
-        let _ = self.epoll.get().0.delete(fd);
+        let _ = self.set.get().0.delete(fd);
     }
 
     fn event(&self, key: u64, interest: Interest) -> EpollEvent {
-        EpollEvent::new(interest.flags(), u64::from(self.transport) << KEY_BITS | key)
+        EpollEvent::new(interest.flags(), self.key(key))
+    }
+
+    /// A key with the transport's number before it.
+    pub(super) fn key(&self, key: u64) -> u64 {
+        u64::from(self.transport) << KEY_BITS | key
     }
 
     /// Waits for at most `timeout`; none is for ever. Calls `ready` with the transport's number,
@@ -114,7 +127,7 @@ impl Poll {
         };
         let mut events = [EpollEvent::empty(); 256];
         found.clear();
-        let count = match self.epoll.get().0.wait(&mut events, timeout) {
+        let count = match self.set.get().0.wait(&mut events, timeout) {
             Ok(count) => count,
             Err(Errno::EINTR) => 0,
             Err(error) => return Err(error.into()),

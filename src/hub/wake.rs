@@ -1,83 +1,98 @@
 //! Waking the worker, only when it sleeps.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
-use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::fd::Fd;
 use super::lane::Lane;
-use super::sync::{AtomicU64, Ordering, fence};
+use super::poll::{Poll, Set};
+use super::sync::{AtomicU64, Barrier, Ordering};
 
 /// Which sleep the worker is in: odd while it sleeps, even while it is awake. Only the worker
 /// writes it. A publisher remembers the sleep that it has already ended, so a publish that is
 /// abandoned half-way costs at most one wake-up more, never a lost one.
-pub(super) struct Epoch(AtomicU64);
+pub(super) struct Epoch {
+    number: AtomicU64,
+    barrier: Barrier,
+}
 
 impl Epoch {
     pub(super) fn new() -> Self {
-        Epoch(AtomicU64::new(0))
+        Epoch { number: AtomicU64::new(0), barrier: Barrier::new() }
     }
 
-    /// Announces that the worker goes to sleep. It must look at every lane once more after this.
-    pub(super) fn fall_asleep(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+    /// Announces that the worker goes to sleep. It must look at every lane once more after this, and
+    /// not sleep this time if the result is false.
+    #[must_use]
+    pub(super) fn fall_asleep(&self) -> bool {
+        self.number.fetch_add(1, Ordering::Relaxed);
+        self.barrier.rare()
     }
 
     /// Announces that the worker is awake.
     pub(super) fn wake_up(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.number.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// After something was put where the worker looks: calls `wake` if it sleeps.
+    pub(super) fn after_summons(&self, wake: impl FnOnce()) {
+        if self.sleep().is_some() {
+            wake();
+        }
     }
 
     /// After a push into `lane`: calls `wake` if the worker sleeps and this lane's publisher has
     /// not woken it from this sleep yet.
     pub(super) fn after_push(&self, lane: &Lane, wake: impl FnOnce()) {
-        // Either the worker's last look sees the push, or this load sees the worker asleep.
-        fence(Ordering::SeqCst);
-        let epoch = self.0.load(Ordering::Relaxed);
-        if epoch % 2 == 1 && !lane.has_woken(epoch) {
+        if let Some(sleep) = self.sleep()
+            && !lane.has_woken(sleep)
+        {
             wake();
-            lane.woke(epoch);
+            lane.woke(sleep);
         }
+    }
+
+    /// Which sleep the worker is in, if it is in one. Either this sees the worker asleep, or the
+    /// worker's last look sees what was done before.
+    fn sleep(&self) -> Option<u64> {
+        self.barrier.frequent();
+        let number = self.number.load(Ordering::Relaxed);
+        (number % 2 == 1).then_some(number)
     }
 }
 
-/// The way to a worker that sleeps in `epoll_wait`: a socket pair rather than an eventfd, since
-/// a `send` to a descriptor that the host has closed and opened again as a file of its own fails,
-/// where a `write` would land in that file.
+/// The way to a worker that sleeps in `epoll_wait`: a socket in its set that could always be written
+/// to and is told of once each time that the set is asked to (`EPOLLONESHOT`). That is one system
+/// call here and none there, and faster than sending a byte.
+///
+/// If the host has closed our descriptors, their numbers may be its own now. Nothing of the host's
+/// can be changed as long as either number is still ours: the set has no descriptor of the host's,
+/// and no set of the host's has our socket. So the socket is looked at first; a socket, since unlike
+/// an eventfd it has a number that tells it from all others.
 pub(super) struct Bell {
-    ring: Fd<OwnedFd>,
-    hear: Fd<OwnedFd>,
+    set: Arc<Set>,
+    socket: Fd<OwnedFd>,
+    key: u64,
 }
 
 impl Bell {
-    pub(super) fn new() -> io::Result<Self> {
+    /// A bell that is heard in `poll`.
+    pub(super) fn new(poll: &Poll) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let (ring, hear) = socketpair(AddressFamily::Unix, SockType::Datagram, None, flags)?;
-        Ok(Bell { ring: Fd::new(ring), hear: Fd::new(hear) })
+        let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+        let bell = Bell { set: poll.set(), socket: Fd::new(socket), key: poll.key(0) };
+        bell.set.get().0.add(&bell.socket, EpollEvent::new(EpollFlags::EPOLLONESHOT, bell.key))?;
+        Ok(bell)
     }
 
     /// Wakes the worker; false if the host has closed our descriptors.
     pub(super) fn ring(&self) -> bool {
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        // A full socket means that the worker has been told already.
-        matches!(
-            send(self.ring.as_fd().as_raw_fd(), &[1], flags),
-            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR)
-        )
-    }
-
-    /// Forgets every ring so far.
-    pub(super) fn clear(&self) {
-        while matches!(recv(self.hear.as_fd().as_raw_fd(), &mut [0; 8], MsgFlags::MSG_DONTWAIT), Ok(1..))
-        {
-        }
-    }
-
-    /// What the worker waits on.
-    pub(super) fn fd(&self) -> impl AsFd + '_ {
-        &self.hear
+        let flags = EpollFlags::EPOLLOUT | EpollFlags::EPOLLONESHOT;
+        let mut event = EpollEvent::new(flags, self.key);
+        self.socket.is_ours() && self.set.get().0.modify(&self.socket, &mut event).is_ok()
     }
 }

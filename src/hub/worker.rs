@@ -12,12 +12,9 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 
 use super::lane::Popped;
 use super::promise::Promiser;
-use super::{Command, Interest, Poll, Readiness, Shared, Transport};
+use super::{Command, Poll, Readiness, Shared, Transport};
 use crate::event::Event;
 use crate::log::{Log, log};
-
-/// The number of the bell among the transports.
-const BELL: u16 = u16::MAX;
 
 /// How many events are taken from a lane before the subscribers' sockets get their turn: enough
 /// for writes of tens of kilobytes, few enough that a client is accepted during any flood.
@@ -26,12 +23,11 @@ const BATCH: usize = 1024;
 /// Starts the worker. It blocks every signal: they are the host's.
 pub(super) fn spawn(
     shared: Arc<Shared>,
+    poll: Poll,
     inbox: mpsc::Receiver<Command>,
     done: Promiser<()>,
     log: Log,
 ) -> io::Result<JoinHandle<()>> {
-    let mut poll = Poll::new()?;
-    poll.of(BELL).add(shared.bell.fd(), 0, Interest::READ)?;
     // A thread inherits the mask of its creator, so that there is no moment in which a signal
     // could be delivered to it.
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
@@ -119,7 +115,7 @@ impl Worker {
     fn drain(&mut self, most: usize) -> bool {
         let mut any = false;
         for lane in self.shared.lanes.iter() {
-            let end = lane.end();
+            lane.look();
             for _ in 0..most {
                 let (event, lost) = match lane.pop(&mut self.buffer) {
                     // What does not unpack was not written by a publisher.
@@ -136,10 +132,8 @@ impl Worker {
                         transport.event(self.poll.of(number as u16), event);
                     }
                 }
-                if lane.is_taken(end) {
-                    break;
-                }
             }
+            lane.release();
         }
         if any {
             self.flush();
@@ -174,8 +168,7 @@ impl Worker {
 
     /// Sleeps until there is something to do.
     fn sleep(&mut self) -> io::Result<()> {
-        self.shared.epoch.fall_asleep();
-        let served = if self.has_work() {
+        let served = if !self.shared.epoch.fall_asleep() || self.has_work() {
             Ok(())
         } else {
             let deadline = self.transports.iter().filter_map(|transport| transport.deadline()).min();
@@ -196,9 +189,8 @@ impl Worker {
             self.drain(usize::MAX);
         }
         for &(number, key, readiness) in &self.found {
-            if number == BELL {
-                self.shared.bell.clear();
-            } else if let Some(transport) = self.transports.get_mut(usize::from(number)) {
+            // The bell has nothing to say but that.
+            if let Some(transport) = self.transports.get_mut(usize::from(number)) {
                 transport.ready(self.poll.of(number), key, readiness);
             }
         }
@@ -228,6 +220,5 @@ impl Worker {
         for (number, transport) in self.transports.iter_mut().enumerate() {
             transport.close(self.poll.of(number as u16));
         }
-        self.poll.remove(self.shared.bell.fd());
     }
 }

@@ -378,8 +378,7 @@ fn ids_are_the_same_after_a_restart_and_an_index_is_new() {
     let (one, other) = (Server::start(), Server::start());
     let tables = [&one, &other].map(|server| {
         let reply = server.stranger().create();
-        let table = reply[server.contract.table().entry(16).unwrap().plan.fixed_len()..].to_vec();
-        table
+        reply[server.contract.table().entry(16).unwrap().plan.fixed_len()..].to_vec()
     });
     assert!(tables[0] == tables[1]);
     let mut seen: Vec<u32> = (0..100).map(|_| one.client().index).collect();

@@ -9,7 +9,7 @@ use herald::event::{Event, L2tp, L2tpKind, Param, Value};
 use herald::hub::{Hub, HubOptions, LostRecord, SubscriberStats, Transport};
 use herald::log::Log;
 use herald::transport::event_sock;
-use herald::transport::stream::{Batch, ClientId, Protocol, StreamOptions, StreamServer};
+use herald::transport::stream::{Batch, ClientId, Protocol, Received, StreamOptions, StreamServer};
 
 use super::Contestant;
 use crate::clock;
@@ -80,10 +80,10 @@ impl Protocol for FrameProtocol {
         client: &mut bool,
         bytes: &mut &[u8],
         _replies: &mut Vec<u8>,
-    ) -> Result<(), String> {
+    ) -> Result<Received, String> {
         *bytes = &[];
         *client = true;
-        Ok(())
+        Ok(Received::Understood)
     }
 }
 

@@ -2,6 +2,7 @@
 # make demo       a session's life, seen by a client
 # make test       everything that CI runs
 # make bench      side by side with what else there is; docs/benchmarks.md
+# make vpp-plugin herald_plugin.so, with HERALD_VPP_SDK=tree of VPP 26.06
 # make install    DESTDIR= PREFIX=/usr/local
 
 CARGO  ?= cargo
@@ -9,6 +10,8 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 # Where openl2tpd looks for a plugin that is named without a slash.
 OPENL2TP_PLUGIN_DIR ?= /usr/lib/openl2tp
+VPP_PLUGINS ?= /usr/lib/x86_64-linux-gnu/vpp_plugins
+VPP_API ?= /usr/share/vpp/api
 OPENSIPS_MODULES ?= /usr/lib/x86_64-linux-gnu/opensips/modules
 
 TARGET   := $(or $(CARGO_TARGET_DIR),target)
@@ -17,7 +20,8 @@ VERSION  := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/
 WARNINGS := -Wall -Wextra -pedantic -Werror
 CFLAGS   ?= -O2 -g
 
-.PHONY: all build c_examples demo test lint loom fuzz fuzz-short bench setup header install install-opensips clean
+.PHONY: all build c_examples demo test test-vpp-plugin lint loom fuzz fuzz-short bench setup header vpp-plugin install install-opensips \
+	install-vpp-plugin clean
 
 all: build c_examples
 
@@ -43,6 +47,11 @@ demo: all
 setup:
 	@sh .ci/setup
 
+# For VPP 26.06; docs/vpp-plugin.md.
+vpp-plugin: setup
+	@sh .ci/setup vpp
+	@sh vpp-plugin/build.sh $(TARGET)/vpp-plugin/herald_plugin.so
+
 header: build
 	cp "$$(ls -t $(TARGET)/release/build/herald-*/out/herald.h | head -1)" include/herald.h
 
@@ -53,7 +62,12 @@ lint:
 test: all lint
 	$(CARGO) build
 	$(CARGO) test
-	$(MAKE) --no-print-directory loom fuzz-short
+	$(MAKE) --no-print-directory test-vpp-plugin loom fuzz-short
+
+# In a real VPP if HERALD_VPP_SDK names one.
+test-vpp-plugin:
+	@$(if $(HERALD_VPP_SDK),$(MAKE) --no-print-directory vpp-plugin)
+	$(CARGO) test -p herald-vpp-plugin
 
 # Every interleaving of the publish path.
 loom:
@@ -75,6 +89,8 @@ bench: build
 	$(CARGO) run --release -p herald-bench -- $(BENCH)
 	$(CC) -std=gnu99 $(WARNINGS) -O2 -rdynamic benches/raise.c -o $(TARGET)/release/raise -lcjson -ldl -lpthread
 	$(TARGET)/release/raise $(TARGET)/release/libherald.so
+	$(if $(HERALD_VPP_SDK),$(MAKE) --no-print-directory c_examples vpp-plugin && $(CARGO) bench -p herald-vpp-plugin,\
+		@echo "skipped: the plugin for VPP is measured if HERALD_VPP_SDK names a tree of VPP 26.06")
 
 install:
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(OPENL2TP_PLUGIN_DIR) \
@@ -94,6 +110,12 @@ install:
 install-opensips:
 	install -d $(DESTDIR)$(OPENSIPS_MODULES)
 	install -m 755 $(TARGET)/release/libherald.so $(DESTDIR)$(OPENSIPS_MODULES)/event_datagram.so
+
+# testgovpp.api.json is for clients that read the definitions from a folder.
+install-vpp-plugin:
+	install -d $(DESTDIR)$(VPP_PLUGINS) $(DESTDIR)$(VPP_API)/plugins
+	install -m 755 $(TARGET)/vpp-plugin/herald_plugin.so $(DESTDIR)$(VPP_PLUGINS)/herald_plugin.so
+	install -m 644 vpp-api/tests/data/testgovpp.api.json $(DESTDIR)$(VPP_API)/plugins/testgovpp.api.json
 
 clean:
 	$(CARGO) clean

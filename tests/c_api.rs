@@ -97,6 +97,13 @@ cases! {
         what_is_lost_is_told
         one_that_is_gone
     }
+    vpp_api {
+        refused_options
+        null_pointers
+        events_by_fields_and_packed
+        handlers_answer_now_and_later
+        opening_and_closing_many_times
+    }
     lives {
         sixteen_threads_at_once
         threads_that_come_and_go

@@ -83,7 +83,7 @@ fn sanitizers(test: &str) -> bool {
 const SANITIZER: &str = "detect_leaks=1:handle_segv=1:abort_on_error=0:exitcode=99";
 
 /// The cases that say something under valgrind, which runs one thread at a time, in a short time.
-const SHORT: [(&str, &[&str]); 6] = [
+const SHORT: [(&str, &[&str]); 7] = [
     (
         "errors",
         &[
@@ -102,6 +102,7 @@ const SHORT: [(&str, &[&str]); 6] = [
         ],
     ),
     ("datagrams", &["refused_options", "both_formats", "one_that_is_gone"]),
+    ("vpp_api", &["null_pointers", "events_by_fields_and_packed", "handlers_answer_now_and_later"]),
     ("publish", &["the_log", "every_type_and_any_number_of_parameters", "a_full_ring", "statistics"]),
     (
         "lives",
@@ -151,6 +152,11 @@ fn publishing_is_clean_under_valgrind() {
 #[test]
 fn datagrams_are_clean_under_valgrind() {
     under_valgrind("datagrams");
+}
+
+#[test]
+fn the_vpp_api_is_clean_under_valgrind() {
+    under_valgrind("vpp_api");
 }
 
 #[test]

@@ -7,8 +7,10 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod client;
+pub mod govpp;
 pub mod host;
 pub mod proc;
+pub mod program;
 pub mod wire;
 
 use std::ffi::OsStr;
@@ -19,6 +21,7 @@ use std::time::{Duration, Instant};
 
 pub use client::{Client, EventClient, Fence};
 pub use host::{Host, Setup};
+pub use program::Program;
 pub use wire::*;
 
 /// How long anything that ought to happen may take, on a loaded machine.

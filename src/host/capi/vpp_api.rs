@@ -219,8 +219,8 @@ unsafe fn read_handlers(options: &herald_vpp_api_options) -> Result<Vec<(String,
 /// field, an array longer than its count can say.
 ///
 /// The event is encoded and checked on the calling thread; otherwise costs are those of
-/// herald_publish(), and it can be left by siglongjmp() at any instruction, too. An element of an array
-/// that is not of u8 costs an allocation.
+/// herald_publish(). Elements of arrays, and an event that is longer than all before it on this thread,
+/// cost allocations: it is not to be called where siglongjmp() can leave it.
 ///
 /// Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (no such event, no such field,
 /// or a value that does not fit), HERALD_ERROR_RING_FULL, HERALD_ERROR_TOO_LARGE, HERALD_ERROR_CLOSED,

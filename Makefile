@@ -3,6 +3,8 @@
 # make test       everything that CI runs
 # make bench      side by side with what else there is; docs/benchmarks.md
 # make install    DESTDIR= PREFIX=/usr/local
+#
+# The user-space network: make lwip, test-lwip, bench-lwip, install-lwip; lwip/README.md
 
 CARGO  ?= cargo
 PREFIX ?= /usr/local
@@ -18,6 +20,7 @@ WARNINGS := -Wall -Wextra -pedantic -Werror
 CFLAGS   ?= -O2 -g
 
 .PHONY: all build c_examples demo test lint loom fuzz fuzz-short bench setup header install install-opensips clean
+.PHONY: lwip test-lwip setup-lwip header-lwip install-lwip
 
 all: build c_examples
 
@@ -45,14 +48,14 @@ setup:
 header: build
 	cp "$$(ls -t $(TARGET)/release/build/herald-*/out/herald.h | head -1)" include/herald.h
 
-lint:
+lint: setup-lwip
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check; else echo "skipped: no rustfmt"; fi
 	@if $(CARGO) clippy --version >/dev/null 2>&1; then $(CARGO) clippy --workspace --all-targets -- -D warnings; else echo "skipped: no clippy"; fi
 
 test: all lint
 	$(CARGO) build
 	$(CARGO) test
-	$(MAKE) --no-print-directory loom fuzz-short
+	$(MAKE) --no-print-directory test-lwip loom fuzz-short
 
 # Every interleaving of the publish path.
 loom:
@@ -93,6 +96,33 @@ install:
 install-opensips:
 	install -d $(DESTDIR)$(OPENSIPS_MODULES)
 	install -m 755 $(TARGET)/release/libherald.so $(DESTDIR)$(OPENSIPS_MODULES)/event_datagram.so
+
+# The user-space network.
+
+setup-lwip: setup
+	@sh .ci/setup lwip
+
+lwip: setup-lwip
+	$(CARGO) build --release -p herald-lwip
+	ln -sf libherald_lwip.so $(TARGET)/release/libherald_lwip.so.0
+
+header-lwip: setup-lwip
+	$(CARGO) build -p herald-lwip
+	cp "$$(ls -t $(TARGET)/debug/build/herald-lwip-*/out/herald_lwip.h | head -1)" include/herald_lwip.h
+
+test-lwip: setup-lwip
+	$(CARGO) test -p herald-lwip
+
+install-lwip:
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/man/man7
+	install -m 755 $(TARGET)/release/libherald_lwip.so $(DESTDIR)$(LIBDIR)/libherald_lwip.so.$(VERSION)
+	ln -sf libherald_lwip.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libherald_lwip.so.0
+	ln -sf libherald_lwip.so.0 $(DESTDIR)$(LIBDIR)/libherald_lwip.so
+	install -m 644 include/herald_lwip.h $(DESTDIR)$(PREFIX)/include/herald_lwip.h
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' lwip/herald-lwip.pc.in \
+		>$(DESTDIR)$(LIBDIR)/pkgconfig/herald-lwip.pc
+	chmod 644 $(DESTDIR)$(LIBDIR)/pkgconfig/herald-lwip.pc
+	install -m 644 docs/man/herald-lwip.7 $(DESTDIR)$(PREFIX)/share/man/man7
 
 clean:
 	$(CARGO) clean

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * herald_lwip.h: the lwIP TCP/IP stack in a libevent loop.
+ *
+ * Errors: a function that returns int returns 0, or -1 with errno set; one that returns a pointer
+ * returns NULL with errno set. herald_lwip_last_error() says what exactly was wrong, and what to do.
+ *
+ * Structs of options begin with their size, so that programs built against an older header go on
+ * working: `struct herald_fdif_options options = { sizeof options };`. A field that is 0 or NULL has
+ * its default. Fields are only ever appended.
+ *
+ * Threads: lwIP is one stack per process, and belongs to the thread that called
+ * libevent_timeouts_init(). A call from any other thread is refused with EPERM.
+ *
+ * Ownership: a struct netif that is returned here is the library's, until herald_netif_remove().
+ */
+#ifndef HERALD_LWIP_H
+#define HERALD_LWIP_H
+
+/* Generated from lwip/src/ by cbindgen: `make header-lwip`. Do not edit. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include "lwip/init.h"
+#include "lwip/ip_addr.h"
+#include "lwip/netif.h"
+#include "lwip/pbuf.h"
+#include "lwip/tcp.h"
+
+/**
+ * What went over a netif since it was added.
+ */
+typedef struct herald_netif_counters {
+    /**
+     * The size of this struct.
+     */
+    size_t size;
+    /**
+     * Packets that came in.
+     */
+    uint64_t rx_packets;
+    /**
+     * Their bytes, with the Ethernet header if there is one.
+     */
+    uint64_t rx_bytes;
+    /**
+     * Of these: stopped by a hook such as nettest, or refused by lwIP for want of memory.
+     */
+    uint64_t rx_dropped;
+    /**
+     * What came in and was no packet, or could not be read.
+     */
+    uint64_t rx_errors;
+    /**
+     * Packets that went out.
+     */
+    uint64_t tx_packets;
+    /**
+     * Their bytes.
+     */
+    uint64_t tx_bytes;
+    /**
+     * Packets that did not go out: stopped by a hook, or the peer does not keep up.
+     */
+    uint64_t tx_dropped;
+    /**
+     * Packets that the system refused to send.
+     */
+    uint64_t tx_errors;
+} herald_netif_counters;
+
+/**
+ * Called from the loop when a netif can no longer receive and send: its link is down. `error` is an
+ * errno, 0 if the peer has gone in an orderly way; `text` says more, and is valid during the call. The
+ * netif may be removed from here.
+ */
+typedef void (*herald_netif_down_cb)(struct netif *netif, int error, const char *text, void *ctx);
+
+/**
+ * Options of fdif_add_ex().
+ */
+typedef struct herald_fdif_options {
+    /**
+     * The size of this struct.
+     */
+    size_t size;
+    /**
+     * Bytes of IP in a packet: 68 to 65521; 0 for 1500.
+     */
+    uint32_t mtu;
+    /**
+     * The hardware address of an Ethernet netif; all zero for a random one.
+     */
+    uint8_t hwaddr[6];
+    /**
+     * Whether the descriptors become the netif's, to be closed when it is removed.
+     */
+    bool close_fds;
+} herald_fdif_options;
+
+/**
+ * What a timer calls.
+ */
+typedef void (*herald_lwip_timer_cb)(void *ctx);
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Starts lwIP in an event loop: lwIP is initialized, unless the program has done so, and its
+ * timeouts run from the loop. The calling thread is the one that all further calls come from, and
+ * the one that runs the loop. Again with the same event_base it does nothing. In C the name is a
+ * macro that checks lwIP's structs as well; herald_lwip_init() is the same with a result.
+ *
+ * lwIP draws port numbers and ids from rand(), so that is seeded, once.
+ */
+void libevent_timeouts_init(struct event_base *base);
+
+/**
+ * What the macro herald_lwip_init() calls: libevent_timeouts_init() with the layout that lwIP's
+ * structs have for the program. Returns 0, or -1 with errno: EPROTO if the program was compiled
+ * against another version or configuration of lwIP than the library, EBUSY if lwIP runs in another
+ * event_base, EPERM if it belongs to another thread.
+ */
+int herald_lwip_init_checked(struct event_base *base,
+                             uint32_t version,
+                             size_t netif_size,
+                             size_t pcb_size,
+                             size_t pbuf_size);
+
+/**
+ * Stops lwIP in the event loop: removes every netif of this library with all that is attached to
+ * it, and every timer, and leaves nothing in the loop. TCP and UDP pcbs are the program's, and stay.
+ * libevent_timeouts_init() may follow, from any thread.
+ */
+void libevent_timeouts_fini(void);
+
+/**
+ * Lets lwIP come to rest: delivers what it sent to itself, and sets the timer for its next timeout.
+ * The library does so after each callback of its own. To be called after calling lwIP from outside
+ * of them (from main(), or from an event of the program's own) when what was called may talk to an
+ * address of its own, or in tickless mode. Returns 0, or -1 with errno.
+ */
+int herald_lwip_kick(void);
+
+/**
+ * Sleeps longer when there is nothing to do: while no TCP connection is open, the loop wakes at most
+ * once per second for lwIP, instead of ten times. The price: IGMP and MLD reports, which lwIP counts
+ * in tenths of a second, come up to a second late; and a connection that the program opens outside of
+ * the library's callbacks wants a herald_lwip_kick(), or its first retransmission may be late as
+ * well. Off at first. Returns 0, or -1 with errno.
+ */
+int herald_lwip_set_tickless(bool tickless);
+
+/**
+ * What exactly went wrong in the last call of this thread that failed; "" if none has. The string
+ * is valid until the next call of this library by this thread.
+ */
+const char *herald_lwip_last_error(void);
+
+/**
+ * Takes a netif out of lwIP and frees it, with its captures, its nettest, its descriptors and its
+ * process. The connections of its addresses are aborted, as by lwIP's netif_remove(). It may be called
+ * at any time on the loop's thread, from callbacks of lwIP's and of the netif itself too. Returns 0, or
+ * -1 with ENODEV if it is not (or no longer) a netif of this library.
+ */
+int herald_netif_remove(struct netif *netif);
+
+/**
+ * Reads the counters of a netif into a struct whose first field says how large it is. Returns 0, or -1
+ * with errno.
+ */
+int herald_netif_get_counters(struct netif *netif,
+                              struct herald_netif_counters *counters);
+
+/**
+ * Has a function called when the netif goes down for good; NULL for none. If it already has, it is
+ * called from the loop soon. Returns 0, or -1 with errno.
+ */
+int herald_netif_set_down_cb(struct netif *netif, herald_netif_down_cb cb, void *ctx);
+
+/**
+ * Adds a netif over a pair of descriptors, or one passed twice: each read(2) from `fd_in` is a packet
+ * received, each packet sent is a write(2) to `fd_out`. Such are datagram and seqpacket sockets, pipes
+ * in packet mode and the like. `ether`: whether the packets are Ethernet frames, and not of IP. The
+ * descriptors are made non-blocking, remain the program's and have to stay open until the netif is
+ * removed. Returns NULL with errno.
+ */
+struct netif *fdif_add(struct event_base *base,
+                       int fd_in,
+                       int fd_out,
+                       int ether);
+
+/**
+ * fdif_add() with options; NULL is all defaults.
+ */
+struct netif *fdif_add_ex(struct event_base *base,
+                          int fd_in,
+                          int fd_out,
+                          int ether,
+                          const struct herald_fdif_options *options);
+
+/**
+ * Calls a function every `msec` milliseconds, until libevent_timeouts_fini().
+ */
+void sys_timer_add_internal(struct event_base *base, int msec, void (*cb)(void));
+
+/**
+ * Calls a function every `msec` milliseconds, with what is passed to it, until the timer is deleted.
+ * Returns a handle for herald_lwip_timer_del(), or NULL with errno.
+ */
+const void *herald_lwip_timer_add(struct event_base *base,
+                                  int msec,
+                                  herald_lwip_timer_cb cb,
+                                  void *ctx);
+
+/**
+ * Deletes a timer, from within its callback too. Returns 0, or -1 with ENOENT if it is not (or no
+ * longer) one.
+ */
+int herald_lwip_timer_del(const void *timer);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+/* libevent_timeouts_init(), with the check that program and library agree on lwIP's structs. */
+#define herald_lwip_init(base) \
+    herald_lwip_init_checked((base), LWIP_VERSION, sizeof(struct netif), sizeof(struct tcp_pcb), \
+                             sizeof(struct pbuf))
+#define libevent_timeouts_init(base) ((void)herald_lwip_init(base))
+
+#endif /* HERALD_LWIP_H */

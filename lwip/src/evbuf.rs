@@ -1,0 +1,1 @@
+//! lwipevbuf: a TCP connection of lwIP between two evbuffers.

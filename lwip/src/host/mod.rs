@@ -1,0 +1,1 @@
+//! Looking up host names, by lwIP's own UDP and TCP.

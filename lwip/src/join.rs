@@ -1,0 +1,1 @@
+//! lwipevbuf_bev_join: an lwipevbuf and a bufferevent, joined.

@@ -1,0 +1,1 @@
+//! slirpif: the local network by sockets of this process.

@@ -1,0 +1,1 @@
+//! udptapif: Ethernet frames over UDP.

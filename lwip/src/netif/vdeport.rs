@@ -1,0 +1,1 @@
+//! vdeportif: a port of a VDE switch.

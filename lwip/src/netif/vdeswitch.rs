@@ -1,0 +1,1 @@
+//! vdeswitchif: a VDE switch for others to connect to.

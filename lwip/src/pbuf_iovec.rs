@@ -1,0 +1,1 @@
+//! pbufs over readv(2) and writev(2).

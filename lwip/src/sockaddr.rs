@@ -1,0 +1,1 @@
+//! Between lwIP addresses and socket addresses.

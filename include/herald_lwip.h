@@ -34,6 +34,95 @@
 #include "lwip/tcp.h"
 
 /**
+ * No longer chain of aliases is followed.
+ */
+#define ALIASES 8
+
+/**
+ * A TCP connection of lwIP's with two buffers. The fields are for reading; the library owns it.
+ */
+typedef struct lwipevbuf {
+    /**
+     * lwIP's part; NULL before connecting without one and after the connection. To be read only:
+     * closing it is lwipevbuf_free()'s and lwipevbuf_abort()'s.
+     */
+    struct tcp_pcb *pcb;
+    /**
+     * What went wrong, of lwIP's ERR_ codes; ERR_OK if nothing has.
+     */
+    err_t tcp_err;
+    /**
+     * What the peer has sent; to be drained by the program, which lets the peer send more.
+     */
+    struct evbuffer *input_buffer;
+    /**
+     * What is to be sent; what is added to it is sent soon, from the loop.
+     */
+    struct evbuffer *output_buffer;
+    /**
+     * Why lwipevbuf_connect_hostname() found no address: EAI_NONAME (there is none), EAI_AGAIN (no server
+     * answers) or EAI_FAIL (none can say), for gai_strerror(); 0 otherwise.
+     */
+    int host_err;
+    /**
+     * The port that it connects to.
+     */
+    int port;
+} lwipevbuf;
+
+/**
+ * There is something to read, or lwIP has taken all that there was to write.
+ */
+typedef void (*lwipevbuf_data_cb)(struct lwipevbuf *lwipevbuf, void *ctx);
+
+/**
+ * Something has happened: BEV_EVENT_CONNECTED; BEV_EVENT_EOF | BEV_EVENT_READING when the peer has ended
+ * its side, which leaves ours open; BEV_EVENT_ERROR, with BEV_EVENT_READING if it had been connected,
+ * when the connection is over: tcp_err, host_err and errno say why.
+ */
+typedef void (*lwipevbuf_event_cb)(struct lwipevbuf *lwipevbuf, short what, void *ctx);
+
+/**
+ * Called from the loop when a look-up is over; the host_data may be used again, or freed, from there.
+ */
+typedef void (*host_cb)(struct host_data *host);
+
+/**
+ * A look-up, embedded in a struct of the program's. It is zeroed at first; then the program sets
+ * `fqdn`, `found` and `failed`, calls host_lookup(), and leaves it where it is until one of the two was
+ * called, or host_abort().
+ */
+typedef struct host_data {
+    /**
+     * The address that was found: the first of them, of a family that lwIP has a route for if there is
+     * one.
+     */
+    ip_addr_t ipaddr;
+    /**
+     * The name to look up, or a numeric address. When it was found: the name that has the address, with
+     * the search domain if there was one.
+     */
+    char fqdn[NAME];
+    /**
+     * Called when the host was found.
+     */
+    host_cb found;
+    /**
+     * Called when it was not: there is no such host, or no server answers.
+     */
+    host_cb failed;
+    /**
+     * The library's; NULL unless a look-up is under way.
+     */
+    void *private_data;
+} host_data;
+
+/**
+ * Something about a join is over.
+ */
+typedef void (*lwipevbuf_join_cb)(void *ctx);
+
+/**
  * What went over a netif since it was added.
  */
 typedef struct herald_netif_counters {
@@ -166,6 +255,162 @@ int herald_lwip_set_tickless(bool tickless);
 const char *herald_lwip_last_error(void);
 
 /**
+ * Makes an lwipevbuf of a pcb: one that tcp_accept()'s callback was given, a new one, or NULL, and
+ * lwipevbuf_connect() makes one. The pcb becomes the lwipevbuf's. At most one TCP window (65535 bytes)
+ * is kept for reading; see lwipevbuf_set_read_max(). Returns NULL with errno; the pcb is then still the
+ * program's.
+ */
+struct lwipevbuf *lwipevbuf_new(struct tcp_pcb *pcb);
+
+/**
+ * Frees an lwipevbuf, from within its callbacks too; they are not called any more. What is in its
+ * output_buffer is still sent, and then the end; what the peer sends until then is dropped. That ends
+ * when the peer has acknowledged all, or nothing for a minute. One that is not connected is closed at
+ * once. With NULL it does nothing. In tcp_accept()'s callback it may be called as well.
+ */
+void lwipevbuf_free(struct lwipevbuf *lwipevbuf);
+
+/**
+ * Frees an lwipevbuf as lwipevbuf_free() does, but resets the connection: what was not yet sent is
+ * dropped, and the peer sees an error and not an end. After calling it in tcp_accept()'s callback, that
+ * has to return ERR_ABRT.
+ */
+void lwipevbuf_abort(struct lwipevbuf *lwipevbuf);
+
+/**
+ * Sets what is called, always from the loop; each may be NULL. `readcb`: there is more in the
+ * input_buffer. `writecb`: lwIP has taken all that was in the output_buffer. `eventcb`: see
+ * lwipevbuf_event_cb. All may free the lwipevbuf. Not while it is joined.
+ */
+void lwipevbuf_setcb(struct lwipevbuf *lwipevbuf,
+                     lwipevbuf_data_cb readcb,
+                     lwipevbuf_data_cb writecb,
+                     lwipevbuf_event_cb eventcb,
+                     void *ctx);
+
+/**
+ * Passes what is in the output_buffer to lwIP now, rather than soon from the loop.
+ */
+void lwipevbuf_output(struct lwipevbuf *lwipevbuf);
+
+/**
+ * Ends the sending direction, after what is in the output_buffer; the peer can still send. Nothing is
+ * to be added to the output_buffer afterwards. Returns 0, or -1 with errno.
+ */
+int lwipevbuf_shutdown(struct lwipevbuf *lwipevbuf);
+
+/**
+ * Bounds how much is kept for reading: the peer is let send only as much as the input_buffer still has
+ * room for, by the TCP window. 0 for one window, 65535 bytes, which is also what the first bytes of a
+ * connection are bounded by; no less than 2920 bytes.
+ */
+void lwipevbuf_set_read_max(struct lwipevbuf *lwipevbuf,
+                            size_t read_max);
+
+/**
+ * Connects to an IPv4 or IPv6 address. What is in the output_buffer is sent when it is connected. eventcb
+ * tells the outcome. Returns 0, or -1 with errno: EALREADY or EISCONN if it has been connected before,
+ * EHOSTUNREACH if no netif leads there.
+ */
+int lwipevbuf_connect(struct lwipevbuf *lwipevbuf,
+                      const struct sockaddr *sockaddr,
+                      int socklen);
+
+/**
+ * Looks up a host with host_lookup()'s servers and search domains, and connects to it. `family` is
+ * AF_INET, AF_INET6 or AF_UNSPEC for both; the addresses are tried in turn until one answers, each for
+ * 5 seconds if there are more. A numeric address needs no look-up. eventcb tells the outcome, with
+ * host_err if the host was not found. Returns 0, or -1 with errno.
+ */
+int lwipevbuf_connect_hostname(struct lwipevbuf *lwipevbuf,
+                               int family,
+                               const char *hostname,
+                               int port);
+
+/**
+ * Looks up the host `fqdn`: an IPv4 address of it, or an IPv6 address if it has no other or lwIP has no
+ * way to IPv4. One of `found` and `failed` is called, never from here but from the loop.
+ *
+ * A name is tried with each search domain in turn, and bare: first bare if it has a dot in it, at last
+ * if not. One that ends with a dot is tried bare only. Each server is asked twice, for 2 and 4 seconds;
+ * an answer that is too long for UDP is asked for over TCP; answers are kept for their time to live.
+ * A look-up that is under way with the same host_data is aborted first. If the look-up cannot begin
+ * (for want of a server, or since the name is not one), `failed` is called, and herald_lwip_last_error()
+ * after this call says why.
+ */
+void host_lookup(struct host_data *host);
+
+/**
+ * host_lookup() for one family: AF_INET or AF_INET6; AF_UNSPEC for both. Returns 0, or -1 with errno if
+ * the look-up cannot begin; `failed` is called then as well, unless lwIP does not run (ENXIO, EPERM) or
+ * host is NULL.
+ */
+int host_lookup_family(struct host_data *host,
+                       int family);
+
+/**
+ * Ends a look-up: neither `found` nor `failed` is called. At any time, from callbacks too, and harmless
+ * if none is under way.
+ */
+void host_abort(struct host_data *host);
+
+/**
+ * Adds a name server, to be asked after those before it; `port` 0 is 53. Returns 0, or -1 with errno:
+ * ENOSPC if there are 16.
+ */
+int host_add_server(const ip_addr_t *server,
+                    uint16_t port);
+
+/**
+ * Removes all name servers, and forgets what they have said.
+ */
+void host_clear_servers(void);
+
+/**
+ * Removes all search domains.
+ */
+void host_clear_search(void);
+
+/**
+ * Adds a search domain, such as strdup("example.com"). The string is the library's from then on, which
+ * frees it with free().
+ */
+void host_add_search(char *malloced);
+
+/**
+ * A search domain by its place, from 0; NULL if there are no more. It is valid until
+ * host_clear_search().
+ */
+const char *host_get_search(unsigned int index);
+
+/**
+ * Makes a bufferevent (A) and an lwipevbuf (B) into a pipe: all that comes from either goes to the other.
+ * Either may still be connecting. When one has ended its side, and all before that has been passed on,
+ * the other's is ended too, and the opposite direction goes on. When one fails, the other is reset.
+ *
+ * `watermark` bounds what is held in each direction: about so many bytes wait for the other side, then
+ * TCP's window or the bufferevent's socket holds the sender back; 0 or less for 65535.
+ *
+ * `a_done(a_ctx)` is called when all that A sent has been passed on, with its end; `b_done(b_ctx)` likewise;
+ * `all_done(all_ctx)` when the join is over and uses neither any more, to free them. Each is called once,
+ * from the loop, `all_done` last, after a failure too. Each may be NULL; if all are, the join frees both
+ * itself. Until `all_done` the bufferevent may not be freed. The lwipevbuf may, at any time: that ends the
+ * join without a call, and then the bufferevent may be freed as well.
+ *
+ * A bufferevent over a socket wants SIGPIPE to be ignored. What cannot be joined (NULL, another event_base,
+ * joined already) is left alone, and herald_lwip_last_error() says why.
+ */
+void lwipevbuf_bev_join(struct bufferevent *bev,
+                        struct lwipevbuf *lwipevbuf,
+                        ptrdiff_t watermark,
+                        lwipevbuf_join_cb a_done,
+                        void *a_ctx,
+                        lwipevbuf_join_cb b_done,
+                        void *b_ctx,
+                        lwipevbuf_join_cb all_done,
+                        void *all_ctx);
+
+/**
  * Takes a netif out of lwIP and frees it, with its captures, its nettest, its descriptors and its
  * process. The connections of its addresses are aborted, as by lwIP's netif_remove(). It may be called
  * at any time on the loop's thread, from callbacks of lwIP's and of the netif itself too. Returns 0, or
@@ -208,6 +453,63 @@ struct netif *fdif_add_ex(struct event_base *base,
                           const struct herald_fdif_options *options);
 
 /**
+ * Writes a packet with one writev(2): all its pieces, so that it stays one datagram. The `n` vectors
+ * are room to work in; if the packet has more pieces, or there are none, the library takes room of its
+ * own. Returns how many bytes were written, or -1 with errno.
+ */
+int pbuf_writev(int fd,
+                const struct pbuf *pbuf,
+                struct iovec *iovec,
+                uint16_t n);
+
+/**
+ * Reads with one readv(2) into a packet, into all its pieces, and shortens it to what was read: its
+ * tot_len is the result, and pieces that nothing was read into are freed. `last`, if not NULL, becomes
+ * the pbuf with the last byte, NULL if there is none. The `n` vectors are room to work in, as for
+ * pbuf_writev(). Returns how many bytes were read, 0 at the end, or -1 with errno; then the packet is as
+ * it was.
+ */
+int pbuf_readv(int fd,
+               struct pbuf *pbuf,
+               struct pbuf **last,
+               struct iovec *iovec,
+               uint16_t n);
+
+/**
+ * Writes an address of lwIP's and a port (0 to 65535, in host order) as a sockaddr_in or a
+ * sockaddr_in6. `len` says how much room there is, and becomes the length of the address. The zone of
+ * an IPv6 address becomes its scope id, the index of a netif of lwIP's. Returns 0, or -1 with errno:
+ * ENOSPC if there is too little room, `len` then says how much is needed.
+ */
+int ip_addr_to_sockaddr(const ip_addr_t *addr,
+                        int port,
+                        struct sockaddr *sockaddr,
+                        socklen_t *len);
+
+/**
+ * Reads a sockaddr_in or a sockaddr_in6 as an address of lwIP's, and a port in host order if `port` is
+ * not NULL. The scope id of a link-local address becomes its zone: the index of a netif of lwIP's, or
+ * 0, and lwIP looks for one. An IPv4 address within IPv6 (::ffff:1.2.3.4) becomes the IPv4 address,
+ * since lwIP knows no such. Returns 0, or -1 with errno: EAFNOSUPPORT for another family.
+ */
+int sockaddr_to_ip_addr(const struct sockaddr *sockaddr,
+                        socklen_t len,
+                        ip_addr_t *addr,
+                        int *port);
+
+/**
+ * Makes an address of the four bytes of an IPv4 address in network order. With a NULL it does nothing.
+ */
+void raw_to_ip4_addr(const void *raw,
+                     ip_addr_t *addr);
+
+/**
+ * Makes an address, without a zone, of the 16 bytes of an IPv6 address. With a NULL it does nothing.
+ */
+void raw_to_ip6_addr(const void *raw,
+                     ip_addr_t *addr);
+
+/**
  * Calls a function every `msec` milliseconds, until libevent_timeouts_fini().
  */
 void sys_timer_add_internal(struct event_base *base, int msec, void (*cb)(void));
@@ -230,6 +532,12 @@ int herald_lwip_timer_del(const void *timer);
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
+
+/* Whether a look-up is under way. */
+static inline int host_busy(const struct host_data *host)
+{
+    return host->private_data != NULL;
+}
 
 /* libevent_timeouts_init(), with the check that program and library agree on lwIP's structs. */
 #define herald_lwip_init(base) \

@@ -258,6 +258,9 @@ static inline void stream_error(void *arg, err_t err)
 static inline void stream_attach(stream *s, struct tcp_pcb *pcb)
 {
     s->pcb = pcb;
+    /* lwIP sends no acknowledgement while Nagle's algorithm holds back data: two sides that both send
+     * would wait for each other's retransmission timers. */
+    tcp_nagle_disable(pcb);
     tcp_arg(pcb, s);
     tcp_sent(pcb, stream_sent);
     tcp_recv(pcb, stream_received);

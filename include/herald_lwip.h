@@ -88,11 +88,6 @@ typedef void (*lwipevbuf_data_cb)(struct lwipevbuf *lwipevbuf, void *ctx);
 typedef void (*lwipevbuf_event_cb)(struct lwipevbuf *lwipevbuf, short what, void *ctx);
 
 /**
- * Called from the loop when a look-up is over; the host_data may be used again, or freed, from there.
- */
-typedef void (*host_cb)(struct host_data *host);
-
-/**
  * A look-up, embedded in a struct of the program's. It is zeroed at first; then the program sets
  * `fqdn`, `found` and `failed`, calls host_lookup(), and leaves it where it is until one of the two was
  * called, or host_abort().
@@ -109,13 +104,13 @@ typedef struct host_data {
      */
     char fqdn[256];
     /**
-     * Called when the host was found.
+     * Called from the loop when the host was found. The host_data may be used again, or freed, from there.
      */
-    host_cb found;
+    void (*found)(struct host_data *host);
     /**
      * Called when it was not: there is no such host, or no server answers.
      */
-    host_cb failed;
+    void (*failed)(struct host_data *host);
     /**
      * The library's; NULL unless a look-up is under way.
      */

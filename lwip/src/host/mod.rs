@@ -26,9 +26,6 @@ const PORT: u16 = 53;
 /// The room for a name in a host_data: 253 bytes are the most that a name has.
 const NAME: usize = 256;
 
-/// Called from the loop when a look-up is over; the host_data may be used again, or freed, from there.
-pub type host_cb = Option<unsafe extern "C" fn(host: *mut host_data)>;
-
 /// A look-up, embedded in a struct of the program's. It is zeroed at first; then the program sets
 /// `fqdn`, `found` and `failed`, calls host_lookup(), and leaves it where it is until one of the two was
 /// called, or host_abort().
@@ -40,10 +37,10 @@ pub struct host_data {
     /// The name to look up, or a numeric address. When it was found: the name that has the address, with
     /// the search domain if there was one.
     pub fqdn: [c_char; 256],
-    /// Called when the host was found.
-    pub found: host_cb,
+    /// Called from the loop when the host was found. The host_data may be used again, or freed, from there.
+    pub found: Option<unsafe extern "C" fn(host: *mut host_data)>,
     /// Called when it was not: there is no such host, or no server answers.
-    pub failed: host_cb,
+    pub failed: Option<unsafe extern "C" fn(host: *mut host_data)>,
     /// The library's; NULL unless a look-up is under way.
     pub private_data: *mut c_void,
 }

@@ -312,7 +312,6 @@ static void errors_are_told(void)
     end_use(&client, lwipevbuf_new(NULL));
     /* Nobody listens. */
     SAME(connect_to(client.buffer, V4, 9), 0);
-    REFUSED(connect_to(client.buffer, V4, 9) == 0, EALREADY, "already connecting");
     LOOP_UNTIL(client.failed);
     SAME(client.what, BEV_EVENT_ERROR);
     SAME(client.error, ERR_RST);
@@ -334,6 +333,7 @@ static void errors_are_told(void)
     memset(&client, 0, sizeof client);
     end_use(&client, lwipevbuf_new(tcp_new_ip_type(IPADDR_TYPE_V4)));
     SAME(connect_to(client.buffer, "10.9.0.77", 9), 0);
+    REFUSED(connect_to(client.buffer, V4, 9) == 0, EALREADY, "already connecting");
     client.buffer->pcb->nrtx = 6; /* TCP_SYNMAXRTX */
     LOOP_UNTIL(client.failed);
     SAME(client.error, ERR_ABRT);

@@ -129,6 +129,8 @@ static inline err_t end_accepted(void *arg, struct tcp_pcb *pcb, err_t err)
 static inline struct tcp_pcb *listen_on(u16_t port, void *arg, tcp_accept_fn accepted)
 {
     struct tcp_pcb *pcb = tcp_new_ip_type(IPADDR_TYPE_ANY);
+    /* Those of before are still in TIME_WAIT. */
+    ip_set_option(pcb, SOF_REUSEADDR);
     SAME(tcp_bind(pcb, IP_ANY_TYPE, port), ERR_OK);
     pcb = tcp_listen(pcb);
     CHECK(pcb != NULL);

@@ -13,9 +13,12 @@ mod counters;
 mod fd;
 mod hooks;
 mod lwip;
+mod macs;
 mod reader;
 mod slirp;
 mod udptap;
+mod unix;
+mod vde;
 mod vdeport;
 mod vdeswitch;
 mod writer;
@@ -24,7 +27,12 @@ pub use capi::*;
 pub(crate) use counters::Counters;
 pub use fd::*;
 pub(crate) use hooks::{Direction, Hook, HookId, Verdict};
+pub use slirp::*;
+pub use udptap::*;
+pub use vdeport::*;
+pub use vdeswitch::*;
 
+use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell, UnsafeCell};
 use std::ffi::c_char;
 use std::rc::{Rc, Weak};
@@ -46,6 +54,11 @@ pub(crate) trait Driver {
 
     /// The netif has failed: nothing more is to be read.
     fn failed(&self) {}
+
+    /// Itself, for [`Netif::driver_as`]: of drivers that have functions of their own.
+    fn as_any(&self) -> Option<&dyn Any> {
+        None
+    }
 }
 
 /// What a netif is to be.
@@ -65,7 +78,7 @@ impl Setup {
         Setup { name: *name, ether, mtu: 0, hwaddr: [0; 6] }
     }
 
-    fn mtu(&self) -> Result<u16> {
+    pub fn mtu(&self) -> Result<u16> {
         /// The least MTU of IPv4 (RFC 791). IPv6 wants 1280 (RFC 8200); a link with less has no IPv6.
         const LEAST: u32 = 68;
         match self.mtu {
@@ -154,6 +167,12 @@ impl Netif {
 
     pub fn raw(&self) -> *mut sys::netif {
         self.lwip.get()
+    }
+
+    /// The driver of a netif of one kind, which the function `added` by makes.
+    pub fn driver_as<D: Driver + 'static>(&self, added: &str) -> Result<&D> {
+        let driver = self.driver.get().and_then(|driver| driver.as_any()?.downcast_ref());
+        driver.ok_or_else(|| Error::invalid(format!("{} is not of {added}", self.name())))
     }
 
     pub fn is_ether(&self) -> bool {

@@ -114,7 +114,7 @@ typedef struct raw_client {
 /* Names a datagram socket, and connects to the switch. */
 static inline void raw_connect(raw_client *c, const char *directory)
 {
-    static unsigned next;
+    static unsigned next = 50000; /* others in this process begin at 0 */
     struct sockaddr_un a;
     memset(&a, 0, sizeof a);
     a.sun_family = AF_UNIX;

@@ -34,6 +34,16 @@
 #include "lwip/tcp.h"
 
 /**
+ * A classic pcap file, which everything reads.
+ */
+#define HERALD_PCAP 0
+
+/**
+ * A pcapng file: nanoseconds, the direction of each packet, the name of the netif.
+ */
+#define HERALD_PCAPNG 1
+
+/**
  * What went over a netif since it was added.
  */
 typedef struct herald_netif_counters {
@@ -105,6 +115,47 @@ typedef struct herald_fdif_options {
 } herald_fdif_options;
 
 /**
+ * Options of packetif_add_ex().
+ */
+typedef struct herald_packetif_options {
+    /**
+     * The size of this struct.
+     */
+    size_t size;
+    /**
+     * Bytes of IP in a packet: 68 to 65521; 0 for the interface's.
+     */
+    uint32_t mtu;
+    /**
+     * lwIP's hardware address on the network; all zero for a random one.
+     */
+    uint8_t hwaddr[6];
+} herald_packetif_options;
+
+/**
+ * Options of processif_add_ex().
+ */
+typedef struct herald_processif_options {
+    /**
+     * The size of this struct.
+     */
+    size_t size;
+    /**
+     * Bytes of IP in a packet: 68 to 65521; 0 for 1500.
+     */
+    uint32_t mtu;
+    /**
+     * The hardware address of an Ethernet netif; all zero for a random one.
+     */
+    uint8_t hwaddr[6];
+    /**
+     * How long the process has after SIGTERM until SIGKILL when the netif is removed, in milliseconds; 0
+     * for 2000.
+     */
+    uint32_t grace_ms;
+} herald_processif_options;
+
+/**
  * Options of slirpif_add_ex().
  */
 typedef struct herald_slirpif_options {
@@ -137,6 +188,41 @@ typedef struct herald_slirpif_options {
      */
     bool no_host_loopback;
 } herald_slirpif_options;
+
+/**
+ * Options of tunif_add_ex().
+ */
+typedef struct herald_tunif_options {
+    /**
+     * The size of this struct.
+     */
+    size_t size;
+    /**
+     * Bytes of IP in a packet, on both sides: 68 to 65521; 0 for 1500.
+     */
+    uint32_t mtu;
+    /**
+     * lwIP's hardware address, if the interface is one of Ethernet; all zero for a random one.
+     */
+    uint8_t hwaddr[6];
+    /**
+     * Whether TCP goes in bursts of up to 64 KiB, which neither side cuts into packets, and checksums that
+     * the kernel would compute are not. Captures and nettest see the bursts that come in.
+     */
+    bool offload;
+    /**
+     * Whether the kernel's side is set up (IFF_UP). Having an address does so too.
+     */
+    bool up;
+    /**
+     * An address of the kernel's side, such as "10.0.0.1/24"; NULL for none.
+     */
+    const char *ipv4;
+    /**
+     * Likewise, such as "fd00::1/64".
+     */
+    const char *ipv6;
+} herald_tunif_options;
 
 /**
  * Options of udptapif_add_ex().
@@ -253,6 +339,64 @@ typedef struct herald_vdeswitchif_counters {
 } herald_vdeswitchif_counters;
 
 /**
+ * Options of nettest_add_ex(), for each direction.
+ */
+typedef struct herald_nettest_options {
+    /**
+     * The size of this struct.
+     */
+    size_t size;
+    /**
+     * How long a packet takes, in microseconds.
+     */
+    uint32_t delay_us;
+    /**
+     * By how much that varies, in microseconds: evenly between delay_us - jitter_us and delay_us +
+     * jitter_us. Packets keep their order.
+     */
+    uint32_t jitter_us;
+    /**
+     * How many packets are lost: 0.0 for none to 1.0 for all.
+     */
+    float drop_rate;
+    /**
+     * How many packets take no time at all, and so overtake those before them: 0.0 to 1.0.
+     */
+    float reorder_rate;
+    /**
+     * Bytes per second; 0 for no limit.
+     */
+    uint64_t rate;
+    /**
+     * How many bytes are on their way at most, in both directions together; what is too much is lost.
+     * 0 for 4 MiB.
+     */
+    size_t limit;
+    /**
+     * Where the random numbers start, to have the same losses again; 0 for somewhere.
+     */
+    uint64_t seed;
+} herald_nettest_options;
+
+/**
+ * Options of pcap_dump_add_ex().
+ */
+typedef struct herald_pcap_options {
+    /**
+     * The size of this struct.
+     */
+    size_t size;
+    /**
+     * HERALD_PCAP or HERALD_PCAPNG.
+     */
+    int format;
+    /**
+     * How many bytes of a packet are kept, at most; 0 for all.
+     */
+    uint32_t snaplen;
+} herald_pcap_options;
+
+/**
  * What a timer calls.
  */
 typedef void (*herald_lwip_timer_cb)(void *ctx);
@@ -356,6 +500,40 @@ struct netif *fdif_add_ex(struct event_base *base,
                           const struct herald_fdif_options *options);
 
 /**
+ * Adds an Ethernet netif that is a host of its own, with a hardware address of its own, on the network of
+ * an interface of the kernel, through an AF_PACKET socket. lwIP and the kernel itself do not hear each
+ * other there. It needs CAP_NET_RAW. Returns NULL with errno.
+ */
+struct netif *packetif_add(struct event_base *base,
+                           const char *interface);
+
+/**
+ * packetif_add() with options; NULL is all defaults.
+ */
+struct netif *packetif_add_ex(struct event_base *base,
+                              const char *interface,
+                              const struct herald_packetif_options *options);
+
+/**
+ * Adds a netif whose peer is a process: `script`, run by /bin/sh -c in a process group of its own. Each
+ * write(2) of it to its standard output is a packet received, each packet sent is a read(2) of its standard
+ * input; both are one socket of packets. Standard error is the program's. `ether`: whether the packets are
+ * Ethernet frames, and not of IP. When the process ends, the netif goes down. When the netif is removed,
+ * the process gets SIGTERM, and SIGKILL after two seconds. Returns NULL with errno.
+ */
+struct netif *processif_add(struct event_base *base,
+                            const char *script,
+                            int ether);
+
+/**
+ * processif_add() with options; NULL is all defaults.
+ */
+struct netif *processif_add_ex(struct event_base *base,
+                               const char *script,
+                               int ether,
+                               const struct herald_processif_options *options);
+
+/**
  * Adds a netif whose network is the host's own sockets: what lwIP sends by TCP and UDP, libslirp sends on
  * from sockets of this process, without privileges. In its network 10.0.2.2 and fec0::2 are the host
  * (127.0.0.1 and ::1), 10.0.2.3 and fec0::3 its name server. The netif has the address 10.0.2.15 and the
@@ -391,6 +569,32 @@ int herald_slirpif_remove_hostfwd(struct netif *netif,
                                   int udp,
                                   const struct sockaddr *host,
                                   socklen_t host_len);
+
+/**
+ * Adds a netif whose peer is the kernel, over an interface of TUN (`ether` 0) or TAP that is made for it, or
+ * exists and is nobody's. `dev` is its name, one with "%d" in it for the kernel to number, or NULL for the
+ * kernel to choose; tunif_get_name() tells. It needs CAP_NET_ADMIN, or an interface that is the user's. The
+ * interface vanishes with the netif, unless it was made persistent by others. Returns NULL with errno.
+ */
+struct netif *tunif_add(struct event_base *base,
+                        const char *dev,
+                        int ether);
+
+/**
+ * tunif_add() with options; NULL is all defaults.
+ */
+struct netif *tunif_add_ex(struct event_base *base,
+                           const char *dev,
+                           int ether,
+                           const struct herald_tunif_options *options);
+
+/**
+ * The name of the kernel's interface behind a tunif or packetif, such as "tun0". `name` has room for
+ * `size` bytes; IFNAMSIZ (16) always suffice. Returns 0, or -1 with errno.
+ */
+int tunif_get_name(struct netif *netif,
+                   char *name,
+                   size_t size);
 
 /**
  * Adds an Ethernet netif over UDP, for clients that come to one of two ports: to `port_raw` with a frame in
@@ -464,6 +668,57 @@ struct netif *vdeswitchif_add_ex(struct event_base *base,
  */
 int herald_vdeswitchif_get_counters(struct netif *netif,
                                     struct herald_vdeswitchif_counters *counters);
+
+/**
+ * Makes a netif worse, in both directions: each packet takes `delay_us` microseconds, and `drop_rate` of
+ * them (0.0 to 1.0) are lost, which the counters show as dropped. Its place is between what is attached to
+ * the netif already and lwIP. If the netif has a nettest, that takes on the new settings. Returns 0, or -1
+ * with errno.
+ */
+int nettest_add(struct event_base *base,
+                struct netif *netif,
+                unsigned int delay_us,
+                float drop_rate);
+
+/**
+ * nettest_add() with jitter, reordering and a rate.
+ */
+int nettest_add_ex(struct event_base *base,
+                   struct netif *netif,
+                   const struct herald_nettest_options *options);
+
+/**
+ * Makes a netif good again. What is on its way arrives at once. Without a nettest it does nothing.
+ */
+void nettest_remove(struct netif *netif);
+
+/**
+ * Writes every packet that a netif receives and sends to a pcap file, which is created with mode 0600
+ * or emptied. Packets are written some at a time, at the latest a second after they went by, and when
+ * the capture or the netif is removed. The capture's place is between what is attached to the netif
+ * already and lwIP: behind a nettest it shows what lwIP sees, before one what the wire does. Returns 0,
+ * or -1 with errno; EBUSY if the netif has a capture.
+ */
+int pcap_dump_add(struct netif *netif,
+                  const char *file);
+
+/**
+ * pcap_dump_add() with options; NULL is all defaults.
+ */
+int pcap_dump_add_ex(struct netif *netif,
+                     const char *file,
+                     const struct herald_pcap_options *options);
+
+/**
+ * Ends the capture of a netif, and closes its file. Without a capture it does nothing.
+ */
+void pcap_dump_remove(struct netif *netif);
+
+/**
+ * Writes what the capture of a netif has not yet written. Returns 0, or -1 with errno: ENOENT if there
+ * is no capture, or what made the capture stop, such as ENOSPC.
+ */
+int pcap_dump_flush(struct netif *netif);
 
 /**
  * Calls a function every `msec` milliseconds, until libevent_timeouts_fini().

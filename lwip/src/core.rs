@@ -3,9 +3,11 @@
 //! lwIP is one stack per process and not for several threads. It belongs to the thread that called
 //! libevent_timeouts_init(), and everything here hangs on that thread's [`Stack`].
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ffi::c_int;
+use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -28,6 +30,14 @@ const TICKLESS: Duration = Duration::from_secs(1);
 /// So many packets to itself does lwIP get at once; then the loop's other events have their turn.
 const LOOPED: usize = 64;
 
+/// What has been told to end, and is waited for: dropping it ends it at once.
+pub(crate) struct Ending {
+    /// What tells its end, by [`Stack::ended`].
+    pub fd: RawFd,
+    pub _event: Event,
+    pub _owner: Box<dyn Any>,
+}
+
 /// What the thread that owns lwIP has.
 pub(crate) struct Stack {
     base: NonNull<sys::event_base>,
@@ -38,6 +48,7 @@ pub(crate) struct Stack {
     netifs: RefCell<Vec<Rc<Netif>>>,
     timers: RefCell<Vec<Rc<Timer>>>,
     deferred: RefCell<VecDeque<Box<dyn FnOnce()>>>,
+    endings: RefCell<Vec<Ending>>,
     /// lwIP's timer and the event of `deferred`: made after the stack that they refer to.
     events: RefCell<Option<(Event, Event)>>,
 }
@@ -115,11 +126,21 @@ impl Stack {
         &self.timers
     }
 
+    pub fn keep_until_ended(&self, ending: Ending) {
+        self.endings.borrow_mut().push(ending);
+    }
+
+    pub fn ended(&self, fd: RawFd) {
+        self.endings.borrow_mut().retain(|ending| ending.fd != fd);
+    }
+
     /// Runs something soon, from the loop: what must not happen within the call that is going on.
     pub fn defer(&self, task: impl FnOnce() + 'static) {
         self.deferred.borrow_mut().push_back(Box::new(task));
         if let Some((_, deferred)) = &*self.events.borrow() {
-            deferred.activate();
+            // A timer of no time, and not event_active(), which libevent would serve before it looks
+            // at descriptors again: what defers itself for ever is not to stop the rest.
+            let _ = deferred.add(Some(Duration::ZERO));
         }
     }
 
@@ -221,6 +242,7 @@ fn start(base: NonNull<sys::event_base>) -> Result<()> {
         netifs: RefCell::default(),
         timers: RefCell::default(),
         deferred: RefCell::default(),
+        endings: RefCell::default(),
         events: RefCell::default(),
     });
     let within = |act: fn(&Stack)| {
@@ -317,6 +339,7 @@ pub extern "C" fn libevent_timeouts_fini() {
             timer.stop();
         }
         stack.deferred.borrow_mut().clear();
+        stack.endings.borrow_mut().clear();
         *stack.events.borrow_mut() = None;
         STACK.with(|own| own.borrow_mut().take());
         TAKEN.store(false, Ordering::Release);

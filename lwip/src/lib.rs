@@ -10,6 +10,7 @@
 //! - [`netif`]: what all netifs have in common: the way of a packet through the hooks, counters, going
 //!   down, removal. Each kind is one file below it: a `Driver`, and the C functions that add one.
 //!
+//! - [`pcap`], [`nettest`]: hooks on the way of a netif's packets.
 //! - [`sockaddr`], [`pbuf_iovec`], [`host`], [`evbuf`], [`join`]: what programs use beside netifs.
 //!
 //! Everything runs on one thread. Any call into lwIP, and any call of the program's functions, may call
@@ -26,9 +27,12 @@ mod event;
 pub mod host;
 pub mod join;
 pub mod netif;
+pub mod nettest;
 mod options;
 mod packet;
 pub mod pbuf_iovec;
+pub mod pcap;
+mod sigpipe;
 pub mod sockaddr;
 pub mod sys;
 pub mod timer;

@@ -3,6 +3,7 @@
 //! The first hook is nearest to the driver, the last nearest to lwIP: a capture that is added before
 //! a nettest sees what the wire carries, one that is added after it sees what lwIP does.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -29,13 +30,10 @@ pub(crate) enum Verdict {
     Held,
 }
 
-pub(crate) trait Hook {
+pub(crate) trait Hook: Any {
     /// Looks at a packet that goes by. To hold an incoming packet share it; to hold an outgoing one
     /// copy it, since lwIP goes on using its own.
     fn see(&self, netif: &Netif, direction: Direction, packet: &Packet) -> Verdict;
-
-    /// The netif is gone, and with it what was held.
-    fn detached(&self) {}
 }
 
 /// Names a hook of a netif; never used twice.
@@ -49,6 +47,15 @@ impl Netif {
         let id = HookId(NEXT.replace(NEXT.get() + 1));
         self.hooks.borrow_mut().push((id, hook));
         id
+    }
+
+    /// The hook of a kind, if the netif has one.
+    pub fn find_hook<T: Hook>(&self) -> Option<(HookId, Rc<T>)> {
+        let hooks = self.hooks.borrow();
+        hooks.iter().find_map(|(id, hook)| {
+            let hook: Rc<dyn Any> = Rc::<dyn Hook>::clone(hook);
+            Some((*id, hook.downcast().ok()?))
+        })
     }
 
     /// Takes a hook out of the chain.

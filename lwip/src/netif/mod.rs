@@ -9,32 +9,42 @@
 //! A kind of netif is a [`Driver`] and a function that passes it to [`Netif::add`].
 
 mod capi;
+mod checksum;
 mod counters;
 mod fd;
 mod hooks;
+mod ifreq;
 mod lwip;
 mod macs;
+mod packet;
+mod process;
 mod reader;
+mod segment;
 mod slirp;
+mod tun;
 mod udptap;
 mod unix;
 mod vde;
 mod vdeport;
 mod vdeswitch;
+mod vnet;
 mod writer;
 
 pub use capi::*;
 pub(crate) use counters::Counters;
 pub use fd::*;
 pub(crate) use hooks::{Direction, Hook, HookId, Verdict};
+pub use packet::*;
+pub use process::*;
 pub use slirp::*;
+pub use tun::*;
 pub use udptap::*;
 pub use vdeport::*;
 pub use vdeswitch::*;
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell, UnsafeCell};
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 use std::rc::{Rc, Weak};
 
 use crate::core;
@@ -54,6 +64,11 @@ pub(crate) trait Driver {
 
     /// The netif has failed: nothing more is to be read.
     fn failed(&self) {}
+
+    /// The kernel's interface behind the netif.
+    fn device(&self) -> Option<&CStr> {
+        None
+    }
 
     /// Itself, for [`Netif::driver_as`]: of drivers that have functions of their own.
     fn as_any(&self) -> Option<&dyn Any> {
@@ -203,6 +218,11 @@ impl Netif {
         format!("{}{number}", String::from_utf8_lossy(&self.name))
     }
 
+    /// The name of the kernel's interface behind it, if there is one.
+    pub fn device(&self) -> Option<&CStr> {
+        self.driver.get()?.device()
+    }
+
     /// Takes a packet that came in, through the hooks to lwIP. False if the netif was removed on the
     /// way, by the program: then the driver stops reading.
     pub fn receive(&self, packet: Packet) -> bool {
@@ -282,9 +302,8 @@ impl Netif {
         }
         // lwIP's farewells still go out through the driver, and the hooks see them.
         self.leave_lwip();
-        for (_, hook) in std::mem::take(&mut *self.hooks.borrow_mut()) {
-            hook.detached();
-        }
+        let hooks = std::mem::take(&mut *self.hooks.borrow_mut());
+        drop(hooks);
         self.on_down.borrow_mut().take();
         if let Ok(stack) = core::stack() {
             stack.forget_netif(self.raw());
@@ -297,10 +316,10 @@ impl Netif {
 /// # Safety
 ///
 /// Null or a C string that lives as long as the result is used.
-pub(crate) unsafe fn c_text<'a>(text: *const c_char, what: &str) -> Result<&'a std::ffi::CStr> {
+pub(crate) unsafe fn c_text<'a>(text: *const c_char, what: &str) -> Result<&'a CStr> {
     if text.is_null() {
         return Err(Error::null(what));
     }
     // SAFETY: a C string, as the caller promised.
-    Ok(unsafe { std::ffi::CStr::from_ptr(text) })
+    Ok(unsafe { CStr::from_ptr(text) })
 }

@@ -10,9 +10,9 @@ use crate::packet::{MAX, Packet};
 /// So many packets are read before the loop's other events have their turn.
 pub(crate) const BURST: usize = 64;
 
-/// A packet of less is copied into memory of its size, so that many small ones (TCP keeps what comes
-/// out of order) do not hold much more than they weigh.
-const SMALL: usize = 256;
+/// A packet that is smaller than what was expected by this factor is copied into memory of its size, so
+/// that many small ones, which lwIP may keep for a while, do not hold much more than they weigh.
+const WASTE: usize = 4;
 
 pub(crate) enum Read {
     Packet(Packet),
@@ -79,7 +79,7 @@ impl Reader {
                     self.spare.replace(Some(packet));
                     Read::Empty
                 }
-                1..SMALL => {
+                length if length < usual / WASTE => {
                     let small = Packet::copy_of(packet.first().get(..length).unwrap_or_default())?;
                     self.spare.replace(Some(packet));
                     Read::Packet(small)

@@ -11,6 +11,7 @@ use crate::core;
 use crate::error::{Error, Result};
 use crate::event::{Event, PERSIST, WRITE};
 use crate::packet::Packet;
+use crate::sigpipe;
 
 /// So many bytes wait for a peer that does not keep up, some windows of a TCP connection; then lwIP is
 /// told to hold back.
@@ -128,7 +129,7 @@ impl Writer {
                         libc::sendmsg(self.fd, &message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
                     }
                     Kind::Pipe => {
-                        without_sigpipe(|| libc::writev(self.fd, vectors.as_ptr(), count as i32))
+                        sigpipe::held_back(|| libc::writev(self.fd, vectors.as_ptr(), count as i32))
                     }
                     Kind::Device => libc::writev(self.fd, vectors.as_ptr(), count as i32),
                 }
@@ -156,29 +157,4 @@ fn kind(fd: RawFd) -> Result<Kind> {
         libc::S_IFIFO => Kind::Pipe,
         _ => Kind::Device,
     })
-}
-
-/// Writes to a pipe with SIGPIPE held back, and takes back the one that the write has raised.
-fn without_sigpipe(write: impl FnOnce() -> isize) -> isize {
-    // SAFETY: the sets are local, and filled by the calls before they are used; the thread's mask is
-    // put back. A SIGPIPE that was pending before is left so.
-    unsafe {
-        let [mut pipe, mut before, mut pending] = std::mem::zeroed::<[libc::sigset_t; 3]>();
-        libc::sigemptyset(&mut pipe);
-        libc::sigaddset(&mut pipe, libc::SIGPIPE);
-        libc::sigpending(&mut pending);
-        if libc::sigismember(&pending, libc::SIGPIPE) == 1 {
-            return write();
-        }
-        libc::pthread_sigmask(libc::SIG_BLOCK, &pipe, &mut before);
-        let written = write();
-        let error = *libc::__errno_location();
-        if written < 0 && error == libc::EPIPE {
-            let now = std::mem::zeroed::<libc::timespec>();
-            libc::sigtimedwait(&pipe, std::ptr::null_mut(), &now);
-        }
-        libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
-        *libc::__errno_location() = error;
-        written
-    }
 }

@@ -235,6 +235,40 @@ typedef struct herald_processif_options {
 } herald_processif_options;
 
 /**
+ * Options of slirpif_add_ex().
+ */
+typedef struct herald_slirpif_options {
+    /**
+     * The size of this struct.
+     */
+    size_t size;
+    /**
+     * Bytes of IP in a packet: 68 to 65521; 0 for 1500.
+     */
+    uint32_t mtu;
+    /**
+     * The hardware address; all zero for a random one.
+     */
+    uint8_t hwaddr[6];
+    /**
+     * The IPv4 network; NULL for "10.0.2.0/24". The host is its number 2, the name server 3, lwIP 15.
+     */
+    const char *network;
+    /**
+     * The IPv6 network, of length 64; NULL for "fec0::/64". The host is its number 2, the name server 3.
+     */
+    const char *network6;
+    /**
+     * Nothing but what is forwarded gets in or out.
+     */
+    bool restricted;
+    /**
+     * What listens at 127.0.0.1 and ::1 of the host is not for the network.
+     */
+    bool no_host_loopback;
+} herald_slirpif_options;
+
+/**
  * Options of tunif_add_ex().
  */
 typedef struct herald_tunif_options {
@@ -268,6 +302,120 @@ typedef struct herald_tunif_options {
      */
     const char *ipv6;
 } herald_tunif_options;
+
+/**
+ * Options of udptapif_add_ex().
+ */
+typedef struct herald_udptapif_options {
+    /**
+     * The size of this struct.
+     */
+    size_t size;
+    /**
+     * Bytes of IP in a packet: 68 to 65521; 0 for 1500.
+     */
+    uint32_t mtu;
+    /**
+     * The hardware address; all zero for a random one.
+     */
+    uint8_t hwaddr[6];
+    /**
+     * The address to receive at, such as "127.0.0.1" or "::1"; NULL for all of IPv4 and IPv6.
+     */
+    const char *address;
+    /**
+     * The most clients at a time; 0 for 64. One more takes the place of the one that has been silent for
+     * longest.
+     */
+    uint32_t max_clients;
+    /**
+     * Seconds after which a client that has sent nothing is forgotten; 0 for 300.
+     */
+    uint32_t max_age;
+} herald_udptapif_options;
+
+/**
+ * Options of vdeportif_add_ex().
+ */
+typedef struct herald_vdeportif_options {
+    /**
+     * The size of this struct.
+     */
+    size_t size;
+    /**
+     * Bytes of IP in a packet: 68 to 65521; 0 for 1500.
+     */
+    uint32_t mtu;
+    /**
+     * The hardware address; all zero for a random one.
+     */
+    uint8_t hwaddr[6];
+    /**
+     * The number of the switch's port, 1 to 65535; 0 for any that is free.
+     */
+    uint32_t port;
+    /**
+     * The mode of the socket that the switch sends to, as for chmod(); 0 for that of the switch's own.
+     */
+    uint32_t mode;
+    /**
+     * What the switch shows of this port; NULL for the process's id.
+     */
+    const char *description;
+} herald_vdeportif_options;
+
+/**
+ * Options of vdeswitchif_add_ex().
+ */
+typedef struct herald_vdeswitchif_options {
+    /**
+     * The size of this struct.
+     */
+    size_t size;
+    /**
+     * Bytes of IP in a packet: 68 to 65521; 0 for 1500.
+     */
+    uint32_t mtu;
+    /**
+     * The hardware address; all zero for a random one.
+     */
+    uint8_t hwaddr[6];
+    /**
+     * The mode of the sockets, as for chmod(): who may connect. 0 for 0600. A directory that is made gets
+     * the same with search permission.
+     */
+    uint32_t mode;
+    /**
+     * The most clients at a time; 0 for 128.
+     */
+    uint32_t max_clients;
+} herald_vdeswitchif_options;
+
+/**
+ * What a switch has done since it was added, beside what lwIP has sent and received.
+ */
+typedef struct herald_vdeswitchif_counters {
+    /**
+     * The size of this struct.
+     */
+    size_t size;
+    /**
+     * Clients that have a port now.
+     */
+    uint64_t clients;
+    /**
+     * Connections that were turned away: too many, a request that is not one, no request in 10 s.
+     */
+    uint64_t refused;
+    /**
+     * Frames from a client written to others; one that goes to several counts as often.
+     */
+    uint64_t forwarded;
+    /**
+     * Frames to a client that did not get there: it does not keep up, or has gone.
+     */
+    uint64_t dropped;
+} herald_vdeswitchif_counters;
 
 /**
  * Options of nettest_add_ex(), for each direction.
@@ -621,6 +769,43 @@ struct netif *processif_add_ex(struct event_base *base,
                                const struct herald_processif_options *options);
 
 /**
+ * Adds a netif whose network is the host's own sockets: what lwIP sends by TCP and UDP, libslirp sends on
+ * from sockets of this process, without privileges. In its network 10.0.2.2 and fec0::2 are the host
+ * (127.0.0.1 and ::1), 10.0.2.3 and fec0::3 its name server. The netif has the address 10.0.2.15 and the
+ * gateway 10.0.2.2 already, and takes an IPv6 address of fec0::/64 by autoconfiguration; what is left to the
+ * program is netif_set_default() and netif_set_up(). A connection that the other end refuses is refused at
+ * once. Returns NULL with errno.
+ */
+struct netif *slirpif_add(struct event_base *base);
+
+/**
+ * slirpif_add() with options; NULL is all defaults.
+ */
+struct netif *slirpif_add_ex(struct event_base *base,
+                             const struct herald_slirpif_options *options);
+
+/**
+ * Forwards a port of the host to lwIP: what connects or sends to `host` there arrives at `guest` here. `udp`:
+ * UDP, and not TCP. Both are sockaddr_in or sockaddr_in6, of the same family; a host address of zero is all
+ * addresses, a guest address of 0.0.0.0 is 10.0.2.15. Returns 0, or -1 with errno, such as EADDRINUSE.
+ */
+int herald_slirpif_add_hostfwd(struct netif *netif,
+                               int udp,
+                               const struct sockaddr *host,
+                               socklen_t host_len,
+                               const struct sockaddr *guest,
+                               socklen_t guest_len);
+
+/**
+ * Ends herald_slirpif_add_hostfwd() for a port of the host; connections that came by it go on. Returns 0, or
+ * -1 with errno: ENOENT if the port is not forwarded.
+ */
+int herald_slirpif_remove_hostfwd(struct netif *netif,
+                                  int udp,
+                                  const struct sockaddr *host,
+                                  socklen_t host_len);
+
+/**
  * Adds a netif whose peer is the kernel, over an interface of TUN (`ether` 0) or TAP that is made for it, or
  * exists and is nobody's. `dev` is its name, one with "%d" in it for the kernel to number, or NULL for the
  * kernel to choose; tunif_get_name() tells. It needs CAP_NET_ADMIN, or an interface that is the user's. The
@@ -645,6 +830,79 @@ struct netif *tunif_add_ex(struct event_base *base,
 int tunif_get_name(struct netif *netif,
                    char *name,
                    size_t size);
+
+/**
+ * Adds an Ethernet netif over UDP, for clients that come to one of two ports: to `port_raw` with a frame in
+ * each datagram, to `port_len` with each frame after its length (2 bytes, the most significant first; a
+ * datagram may hold several). Either is 0 for none. Who has sent a frame is a client; what goes to an
+ * address that a client has sent from goes to that client, and what goes to several or to nobody known
+ * goes to all that have been heard of lately. A datagram that is no frame is counted, and does no more.
+ *
+ * There is no authentication: whoever can send to the ports is on the network. Returns NULL with errno:
+ * EADDRINUSE if a port is in use.
+ */
+struct netif *udptapif_add(struct event_base *base,
+                           unsigned short port_raw,
+                           unsigned short port_len);
+
+/**
+ * udptapif_add() with options; NULL is all defaults.
+ */
+struct netif *udptapif_add_ex(struct event_base *base,
+                              unsigned short port_raw,
+                              unsigned short port_len,
+                              const struct herald_udptapif_options *options);
+
+/**
+ * Adds a netif that is a port of a VDE switch: of the one whose sockets are in the directory
+ * `vde_switch`, such as `"/run/vde.ctl"` (`"vde:///run/vde.ctl"` is the same); or of whatever
+ * libvdeplug can connect to: `"vxvde://"`, `"tap://name"`, and with NULL or `""` its default. For these
+ * `libvdeplug.so.2` is loaded; ENOSYS if there is none on the machine, and the call lasts as long as
+ * that library takes. A directory needs no library, and the call does not wait for the switch, which may be
+ * a vdeswitchif_add() of the same program: until the switch has answered, up to 64 frames wait. If it
+ * refuses, or goes away later, the netif is down: herald_netif_set_down_cb(). Returns NULL with errno:
+ * ENOENT if there is no such switch, ECONNREFUSED if it is dead.
+ */
+struct netif *vdeportif_add(struct event_base *base,
+                            const char *vde_switch);
+
+/**
+ * vdeportif_add() with options; NULL is all defaults.
+ */
+struct netif *vdeportif_add_ex(struct event_base *base,
+                               const char *vde_switch,
+                               const struct herald_vdeportif_options *options);
+
+/**
+ * Adds a netif that is a VDE switch with lwIP at one of its ports; the others are for the clients that
+ * connect to `directory`: vde_plug, virtual machines and others that use libvdeplug, a
+ * vdeportif_add() of this program. The switch learns which address is where, sends what goes to several
+ * or to nobody known to all, and takes frames from client to client without lwIP (which captures of the
+ * netif do not see). The directory is made if there is none, and removed with the netif if it was made.
+ * In it are the sockets; what a dead switch has left there is cleared away.
+ *
+ * Clients may send what they like: their addresses (256 of each), what waits for them (512 KiB each) and
+ * their number are bounded, and a client can take neither the netif's hardware address nor have the
+ * switch send to sockets that are not its user's.
+ *
+ * Returns NULL with errno: EADDRINUSE if a switch lives in the directory.
+ */
+struct netif *vdeswitchif_add(struct event_base *base,
+                              const char *directory);
+
+/**
+ * vdeswitchif_add() with options; NULL is all defaults.
+ */
+struct netif *vdeswitchif_add_ex(struct event_base *base,
+                                 const char *directory,
+                                 const struct herald_vdeswitchif_options *options);
+
+/**
+ * Reads the counters of a switch into a struct whose first field says how large it is. What lwIP has sent
+ * and received herald_netif_get_counters() tells. Returns 0, or -1 with errno.
+ */
+int herald_vdeswitchif_get_counters(struct netif *netif,
+                                    struct herald_vdeswitchif_counters *counters);
 
 /**
  * Makes a netif worse, in both directions: each packet takes `delay_us` microseconds, and `drop_rate` of

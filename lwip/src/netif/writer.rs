@@ -39,6 +39,17 @@ impl Writer {
     /// A writer to a non-blocking descriptor, which outlives it. If what waited cannot be written
     /// after all, the netif counts it, and fails if the error is one that stays.
     pub fn new(fd: RawFd, netif: Weak<Netif>) -> Result<Rc<Writer>> {
+        Writer::telling(fd, move |error| {
+            if let Some(netif) = netif.upgrade() {
+                netif.counters().send_error();
+                netif.fail_if_final(error);
+            }
+        })
+    }
+
+    /// The same for a descriptor that is not all of a netif: `lost` is told for each packet that
+    /// waited and cannot be written.
+    pub fn telling(fd: RawFd, lost: impl Fn(Error) + 'static) -> Result<Rc<Writer>> {
         let writer = Rc::new(Writer {
             fd,
             kind: kind(fd)?,
@@ -48,8 +59,8 @@ impl Writer {
         });
         let own = Rc::downgrade(&writer);
         let event = Event::new(core::stack()?.base(), Some(fd), WRITE | PERSIST, move |_| {
-            if let (Some(writer), Some(netif)) = (own.upgrade(), netif.upgrade()) {
-                writer.flush(&netif);
+            if let Some(writer) = own.upgrade() {
+                writer.flush(&lost);
             }
         })?;
         let _ = writer.event.set(event);
@@ -80,7 +91,7 @@ impl Writer {
         }
     }
 
-    fn flush(&self, netif: &Netif) {
+    fn flush(&self, lost: &dyn Fn(Error)) {
         loop {
             let Some(packet) = self.waiting.borrow_mut().pop_front() else { break };
             match self.write_now(&packet) {
@@ -88,10 +99,7 @@ impl Writer {
                     self.waiting.borrow_mut().push_front(packet);
                     return;
                 }
-                Err(error) => {
-                    netif.counters().send_error();
-                    netif.fail_if_final(Error::io("write", &error));
-                }
+                Err(error) => lost(Error::io("write", &error)),
                 Ok(()) => {}
             }
             self.bytes.set(self.bytes.get().saturating_sub(packet.len()));

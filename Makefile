@@ -61,14 +61,15 @@ test: all lint
 loom:
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test --release -p herald --lib loom_tests
 
-FUZZ_TARGETS = $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
-FUZZ = cd fuzz && for target in $(FUZZ_TARGETS); do $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(1) || exit 1; done
+FUZZ_TARGETS = $(notdir $(basename $(wildcard $(1)/fuzz_targets/*.rs)))
+FUZZ_IN = (cd $(1) && for target in $(FUZZ_TARGETS); do $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(2) || exit 1; done)
+FUZZ = $(call FUZZ_IN,fuzz,$(1)) && $(call FUZZ_IN,lwip/fuzz,$(1))
 
-fuzz-short:
+fuzz-short: setup-lwip
 	@if sh .ci/setup fuzz; then $(call FUZZ,3); else echo "skipped: fuzzing needs a nightly toolchain"; fi
 
 # An hour each.
-fuzz:
+fuzz: setup-lwip
 	sh .ci/setup fuzz && $(call FUZZ,3600)
 
 # BENCH=--quick takes a look only.

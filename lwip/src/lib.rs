@@ -24,6 +24,8 @@ pub mod core;
 pub mod error;
 pub mod evbuf;
 mod event;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod host;
 pub mod join;
 pub mod netif;

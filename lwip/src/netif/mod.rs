@@ -323,3 +323,12 @@ pub(crate) unsafe fn c_text<'a>(text: *const c_char, what: &str) -> Result<&'a C
     // SAFETY: a C string, as the caller promised.
     Ok(unsafe { CStr::from_ptr(text) })
 }
+
+/// A netif over a descriptor of [`vnet`]'s kind, whatever is behind it.
+#[cfg(fuzzing)]
+pub(crate) fn vnet_over(fd: std::os::fd::OwnedFd, ether: bool) -> Result<*mut sys::netif> {
+    let netif = Netif::add(&Setup::new(b"vn", ether), |netif| {
+        Ok(Box::new(vnet::VnetDriver::new(netif, fd, ether, true)?))
+    })?;
+    Ok(netif.raw())
+}

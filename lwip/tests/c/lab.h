@@ -303,6 +303,8 @@ static inline void stream_listen(stream *s, u16_t port, size_t want)
     struct tcp_pcb *pcb = tcp_new_ip_type(IPADDR_TYPE_ANY);
     memset(s, 0, sizeof *s);
     s->want = want;
+    /* A connection in TIME_WAIT is no obstacle. */
+    ip_set_option(pcb, SOF_REUSEADDR);
     SAME(tcp_bind(pcb, IP_ANY_TYPE, port), ERR_OK);
     s->listener = tcp_listen(pcb);
     CHECK(s->listener != NULL);

@@ -14,7 +14,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// How long a program may run before it is taken to hang.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a program is compiled as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,6 +22,8 @@ const TURN: Duration = Duration::from_micros(300);
 const NEXT_TURN: Duration = Duration::from_millis(1);
 /// How often there is a turn when there is nothing to do but to write down what other threads have logged.
 const IDLE: Duration = Duration::from_secs(1);
+/// Bytes that a client is sent between two looks at the clock.
+const PIECE: usize = 16 << 10;
 /// Events of a burst between two looks at the clock.
 const BATCH: u64 = 32;
 /// Bursts that may wait.
@@ -52,8 +54,7 @@ pub struct State {
     /// What has been counted.
     pub counts: Counts,
     bursts: VecDeque<(GtpError, u64)>,
-    /// Which client is served first in the next turn.
-    first: usize,
+    turns: usize,
     scratch: Vec<u8>,
 }
 
@@ -147,35 +148,43 @@ impl State {
         }
     }
 
-    /// Sends each client what its connection has room for.
+    /// Sends the clients what their connections have room for, a piece at a time.
     fn serve(&mut self, deadline: Instant) {
-        let clients: Vec<(u32, u32)> =
+        let mut clients: Vec<(u32, u32)> =
             self.journal.clients().iter().map(|client| (client.index, client.pid)).collect();
-        self.first = self.first.wrapping_add(1);
-        let first = self.first.checked_rem(clients.len()).unwrap_or(0);
-        let (before, after) = clients.split_at(first);
-        for (index, pid) in after.iter().chain(before) {
-            match Connection::find(*index) {
-                Some(mut connection) => self.serve_client(&mut connection, *index, *pid),
-                None => {
-                    let _ = self.journal.unregister(*index);
-                    self.counts.clients_gone += 1;
-                }
-            }
-            if Instant::now() >= deadline {
+        // Whoever is first in this turn is last in the next.
+        self.turns = self.turns.wrapping_add(1);
+        let first = self.turns.checked_rem(clients.len()).unwrap_or(0);
+        clients.rotate_left(first);
+        while !clients.is_empty() {
+            let mut late = false;
+            clients.retain(|&(index, pid)| {
+                late |= Instant::now() >= deadline;
+                !late && self.serve_client(index, pid)
+            });
+            if late {
                 return;
             }
         }
     }
 
-    fn serve_client(&mut self, connection: &mut Connection, index: u32, pid: u32) {
+    /// Sends a client a piece; false if there is nothing to send or no room for it.
+    fn serve_client(&mut self, index: u32, pid: u32) -> bool {
+        let Some(mut connection) = Connection::find(index) else {
+            let _ = self.journal.unregister(index);
+            self.counts.clients_gone += 1;
+            return false;
+        };
         let scratch = &mut self.scratch;
-        self.journal.take(index, connection.room(), |frames| {
+        let mut sent = false;
+        self.journal.take(index, connection.room().min(PIECE), |frames| {
             scratch.clear();
             scratch.extend_from_slice(frames);
             journal::address(scratch, index, pid);
             connection.send(scratch);
+            sent = true;
         });
+        sent
     }
 }
 
@@ -188,6 +197,8 @@ fn host_log() -> Log {
     static MAIN: OnceLock<ThreadId> = OnceLock::new();
     let main = *MAIN.get_or_init(|| thread::current().id());
     Log::new(move |level, text| {
+        // VPP puts the name before the line, as the library does.
+        let text = text.strip_prefix("herald: ").unwrap_or(text);
         if thread::current().id() == main {
             output::log(level, text);
             return;

@@ -56,9 +56,10 @@ impl Connection {
         let Some(queue) = NonNull::new(self.registration().vl_input_queue) else { return 0 };
         // SAFETY: the queue lives in shared memory as long as the client is registered. Its client only
         // ever takes from it: at worst there is more room by now.
-        let free = unsafe { (*queue.as_ptr()).maxsize - (*queue.as_ptr()).cursize };
+        let (most, used) = unsafe { ((*queue.as_ptr()).maxsize, (*queue.as_ptr()).cursize) };
         // One place stays free for a reply, since VPP waits for room to send that.
-        usize::try_from(free - 1).unwrap_or(0) * SHORTEST_FRAME
+        let free = most.saturating_sub(used).saturating_sub(1);
+        usize::try_from(free).unwrap_or(0).saturating_mul(SHORTEST_FRAME)
     }
 
     /// Bytes that VPP holds for the client, since its socket had no room for them.

@@ -4,6 +4,8 @@
 # make bench      side by side with what else there is; docs/benchmarks.md
 # make vpp-plugin herald_plugin.so, with HERALD_VPP_SDK=tree of VPP 26.06
 # make install    DESTDIR= PREFIX=/usr/local
+#
+# The user-space network: make lwip, test-lwip, bench-lwip, install-lwip; lwip/README.md
 
 CARGO  ?= cargo
 PREFIX ?= /usr/local
@@ -22,6 +24,7 @@ CFLAGS   ?= -O2 -g
 
 .PHONY: all build c_examples demo test test-vpp-plugin lint loom fuzz fuzz-short bench setup header vpp-plugin install install-opensips \
 	install-vpp-plugin clean
+.PHONY: lwip c_examples_lwip demo-lwip test-lwip setup-lwip header-lwip bench-lwip install-lwip
 
 all: build c_examples
 
@@ -55,14 +58,14 @@ vpp-plugin: setup
 header: build
 	cp "$$(ls -t $(TARGET)/release/build/herald-*/out/herald.h | head -1)" include/herald.h
 
-lint:
+lint: setup-lwip
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check; else echo "skipped: no rustfmt"; fi
 	@if $(CARGO) clippy --version >/dev/null 2>&1; then $(CARGO) clippy --workspace --all-targets -- -D warnings; else echo "skipped: no clippy"; fi
 
 test: all lint
 	$(CARGO) build
 	$(CARGO) test
-	$(MAKE) --no-print-directory test-vpp-plugin loom fuzz-short
+	$(MAKE) --no-print-directory test-vpp-plugin test-lwip loom fuzz-short
 
 # In a real VPP if HERALD_VPP_SDK names one.
 test-vpp-plugin:
@@ -73,14 +76,15 @@ test-vpp-plugin:
 loom:
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test --release -p herald --lib loom_tests
 
-FUZZ_TARGETS = $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
-FUZZ = cd fuzz && for target in $(FUZZ_TARGETS); do $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(1) || exit 1; done
+FUZZ_TARGETS = $(notdir $(basename $(wildcard $(1)/fuzz_targets/*.rs)))
+FUZZ_IN = (cd $(1) && for target in $(FUZZ_TARGETS); do $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(2) || exit 1; done)
+FUZZ = $(call FUZZ_IN,fuzz,$(1)) && $(call FUZZ_IN,lwip/fuzz,$(1))
 
-fuzz-short:
+fuzz-short: setup-lwip
 	@if sh .ci/setup fuzz; then $(call FUZZ,3); else echo "skipped: fuzzing needs a nightly toolchain"; fi
 
 # An hour each.
-fuzz:
+fuzz: setup-lwip
 	sh .ci/setup fuzz && $(call FUZZ,3600)
 
 # BENCH=--quick takes a look only.
@@ -93,12 +97,13 @@ bench: build
 		@echo "skipped: the plugin for VPP is measured if HERALD_VPP_SDK names a tree of VPP 26.06")
 
 install:
-	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(OPENL2TP_PLUGIN_DIR) \
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(OPENL2TP_PLUGIN_DIR) \
 		$(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7
 	install -m 755 $(TARGET)/release/libherald.so $(DESTDIR)$(LIBDIR)/libherald.so.$(VERSION)
 	ln -sf libherald.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libherald.so.0
 	ln -sf libherald.so.0 $(DESTDIR)$(LIBDIR)/libherald.so
 	install -m 755 $(TARGET)/release/libherald.so $(DESTDIR)$(OPENL2TP_PLUGIN_DIR)/event_sock.so
+	install -m 755 $(TARGET)/release/herald-apigen $(DESTDIR)$(PREFIX)/bin/herald-apigen
 	install -m 644 include/herald.h $(DESTDIR)$(PREFIX)/include/herald.h
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' herald.pc.in \
 		>$(DESTDIR)$(LIBDIR)/pkgconfig/herald.pc
@@ -116,6 +121,49 @@ install-vpp-plugin:
 	install -d $(DESTDIR)$(VPP_PLUGINS) $(DESTDIR)$(VPP_API)/plugins
 	install -m 755 $(TARGET)/vpp-plugin/herald_plugin.so $(DESTDIR)$(VPP_PLUGINS)/herald_plugin.so
 	install -m 644 vpp-api/tests/data/testgovpp.api.json $(DESTDIR)$(VPP_API)/plugins/testgovpp.api.json
+
+# The user-space network.
+
+setup-lwip: setup
+	@sh .ci/setup lwip
+
+lwip: setup-lwip
+	$(CARGO) build --release -p herald-lwip
+	ln -sf libherald_lwip.so $(TARGET)/release/libherald_lwip.so.0
+
+header-lwip: setup-lwip
+	$(CARGO) build -p herald-lwip
+	cp "$$(ls -t $(TARGET)/debug/build/herald-lwip-*/out/herald_lwip.h | head -1)" include/herald_lwip.h
+
+test-lwip: setup-lwip
+	$(CARGO) test -p herald-lwip
+
+# lwIP's own headers do not pass -pedantic.
+LINK_LWIP := -isystem /usr/include/lwip -L$(TARGET)/release -lherald_lwip -llwip -levent_core -Wl,-rpath,'$$ORIGIN/../release'
+
+c_examples_lwip: lwip
+	@mkdir -p $(EXAMPLES)
+	$(call COMPILE,lwip_echo,$(LINK_LWIP))
+	$(call COMPILE,lwip_gateway,$(LINK_LWIP))
+
+# Events for a host that only a VDE switch leads to.
+demo-lwip: all c_examples_lwip
+	@sh docs/demo-lwip.sh $(EXAMPLES) $(TARGET)/release/libherald.so
+
+# MB/s and CPU; docs/benchmarks.md. BENCH="fdif tun" runs some.
+bench-lwip: lwip
+	lwip/benches/run $(abspath $(TARGET))/release $(abspath $(TARGET))/lwip-benches $(BENCH)
+
+install-lwip:
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/man/man7
+	install -m 755 $(TARGET)/release/libherald_lwip.so $(DESTDIR)$(LIBDIR)/libherald_lwip.so.$(VERSION)
+	ln -sf libherald_lwip.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libherald_lwip.so.0
+	ln -sf libherald_lwip.so.0 $(DESTDIR)$(LIBDIR)/libherald_lwip.so
+	install -m 644 include/herald_lwip.h $(DESTDIR)$(PREFIX)/include/herald_lwip.h
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' lwip/herald-lwip.pc.in \
+		>$(DESTDIR)$(LIBDIR)/pkgconfig/herald-lwip.pc
+	chmod 644 $(DESTDIR)$(LIBDIR)/pkgconfig/herald-lwip.pc
+	install -m 644 docs/man/herald-lwip.7 $(DESTDIR)$(PREFIX)/share/man/man7
 
 clean:
 	$(CARGO) clean

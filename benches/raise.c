@@ -4,19 +4,25 @@
  * payload (for JSON with cJSON, as the core does), one sendto. One UDP subscriber, in a process of
  * its own. Both ways take turns; medians of the turns, and their quartiles.
  *
+ * Then four processes that raise flat out to 16 unix subscribers, of which one never reads.
+ *
  *     raise LIBHERALD
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <cjson/cJSON.h>
 #include <dlfcn.h>
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,10 +30,12 @@
 typedef struct { const char *s; int len; } str;
 typedef struct param { int flags; union { int n; str s; } value; str name; struct param *next; } param;
 typedef struct { int flags; param *first, *last; } params;
+typedef struct { unsigned flags; unsigned short port; str address; unsigned expire; long since; } sock;
+typedef struct { const char *name; unsigned short flags; unsigned long (*function)(void *); } statistic;
 typedef struct {
     str proto;
     int (*raise)(void *, str *, void *, params *, void *);
-    void *(*parse)(str);
+    sock *(*parse)(str);
     void *match, *free, *print;
     unsigned flags;
 } transport;
@@ -37,11 +45,10 @@ void *proto_udp_exports[23] = { "proto_udp", (void *)1, "opensips 3.6.8 (x86_64/
 static int level = -3;
 int *log_level = &level;
 
-static transport *udp;
+static transport *udp, *unix_socket;
 int register_event_mod(transport *registered)
 {
-    if (registered->proto.len == 3)
-        udp = registered;
+    *(registered->proto.len == 3 ? &udp : &unix_socket) = registered;
     return 0;
 }
 
@@ -72,9 +79,8 @@ static int send_payload(const char *payload, size_t length)
     return sendto(out, payload, length, 0, (struct sockaddr *)&to, sizeof to) < 0 ? -1 : 0;
 }
 
-static int stock_text(void)
+static size_t build_text(char *buffer)
 {
-    static char buffer[65457];
     char *at = buffer;
     at = mempcpy(at, name.s, (size_t)name.len);
     *at++ = '\n';
@@ -91,7 +97,14 @@ static int stock_text(void)
         *at++ = '\n';
     }
     *at++ = '\n';
-    return send_payload(buffer, (size_t)(at - buffer));
+    return (size_t)(at - buffer);
+}
+
+static char buffer[65457];
+
+static int stock_text(void)
+{
+    return send_payload(buffer, build_text(buffer));
 }
 
 static int stock_json(void)
@@ -110,7 +123,7 @@ static int stock_json(void)
     return result;
 }
 
-static void *subscription;
+static sock *subscription;
 static int herald(void)
 {
     return udp->raise(NULL, &name, subscription, &event, NULL);
@@ -133,8 +146,8 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* One format, in a process of its own: the module is initialised once. */
-static void measure(const char *library, const char *format, int (*stock)(void))
+/* The module's description, initialised once in a process. */
+static void **load(const char *library, const char *format)
 {
     void *handle = dlopen(library, RTLD_NOW);
     void **exports = handle ? dlsym(handle, "exports") : NULL;
@@ -146,12 +159,29 @@ static void measure(const char *library, const char *format, int (*stock)(void))
     **(const char ***)((char *)exports[11] + 16) = format;
     int (*init)(void);
     memcpy(&init, &exports[18], sizeof init);
-    if (init() != 0 || !udp)
+    if (init() != 0 || !udp || !unix_socket)
         exit(1);
+    return exports;
+}
 
+/* As the core subscribes: for an hour. */
+static sock *subscribe(const transport *to, char *address)
+{
+    sock *made = to->parse((str){ address, (int)strlen(address) });
+    if (!made)
+        exit(1);
+    made->expire = 3600;
+    made->since = time(NULL);
+    return made;
+}
+
+/* One format, in a process of its own. */
+static void measure(const char *library, const char *format, int (*stock)(void))
+{
+    load(library, format);
     char address[32];
-    int length = sprintf(address, "127.0.0.1:%d", ntohs(to.sin_port));
-    subscription = udp->parse((str){ address, length });
+    sprintf(address, "127.0.0.1:%d", ntohs(to.sin_port));
+    subscription = subscribe(udp, address);
     double ours[TURNS], theirs[TURNS], ratios[TURNS];
     for (int i = 0; i < TURNS; i++) {
         theirs[i] = turn(stock);
@@ -164,6 +194,114 @@ static void measure(const char *library, const char *format, int (*stock)(void))
     printf("| %s | %.0f (%.0f–%.0f) | %.0f (%.0f–%.0f) | %.2f |\n", format, ours[TURNS / 2], ours[TURNS / 4],
            ours[TURNS * 3 / 4], theirs[TURNS / 2], theirs[TURNS / 4], theirs[TURNS * 3 / 4], ratios[TURNS / 2]);
     fflush(stdout);
+}
+
+/* ---- four processes, 16 subscribers ---- */
+
+enum { RAISERS = 4, SUBSCRIBERS = 16, READING = 15, BURST = 1000, BURSTS = 20 };
+static struct { int started, done; long got; } *board;
+static struct sockaddr_un at[SUBSCRIBERS];
+static sock *listed[SUBSCRIBERS];
+
+static long load_of(const long *number) { return __atomic_load_n(number, __ATOMIC_ACQUIRE); }
+
+static void raise_bursts(int stock)
+{
+    int from = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    for (int burst = 1; burst <= BURSTS; burst++) {
+        while (__atomic_load_n(&board->started, __ATOMIC_ACQUIRE) < burst)
+            sched_yield();
+        for (int n = 0; n < BURST; n++)
+            for (int i = 0; i < SUBSCRIBERS; i++) {
+                if (stock)
+                    sendto(from, buffer, build_text(buffer), 0, (struct sockaddr *)&at[i], sizeof at[i]);
+                else
+                    unix_socket->raise(NULL, &name, listed[i], &event, NULL);
+            }
+        __atomic_fetch_add(&board->done, 1, __ATOMIC_RELEASE);
+    }
+    /* What waits stays with this process. */
+    for (;;)
+        pause();
+}
+
+static void read_all(const int *in)
+{
+    struct pollfd set[READING];
+    for (int i = 0; i < READING; i++)
+        set[i] = (struct pollfd){ in[i], POLLIN, 0 };
+    while (poll(set, READING, -1) > 0)
+        for (int i = 0; i < READING; i++)
+            while (set[i].revents && recv(in[i], buffer, sizeof buffer, MSG_DONTWAIT) > 0)
+                __atomic_fetch_add(&board->got, 1, __ATOMIC_RELEASE);
+}
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static unsigned long counted(void **exports, const char *wanted)
+{
+    for (const statistic *s = exports[12]; s->name; s++)
+        if (strcmp(s->name, wanted) == 0)
+            return s->function(NULL);
+    abort();
+}
+
+static void fan_out(const char *library, const char *directory, int stock)
+{
+    int in[SUBSCRIBERS];
+    pid_t children[RAISERS + 1];
+    void **exports = load(library, "text");
+    board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    for (int i = 0; i < SUBSCRIBERS; i++) {
+        at[i].sun_family = AF_UNIX;
+        snprintf(at[i].sun_path, sizeof at[i].sun_path, "%s/%d", directory, i);
+        unlink(at[i].sun_path);
+        in[i] = socket(AF_UNIX, SOCK_DGRAM, 0);
+        if (bind(in[i], (struct sockaddr *)&at[i], sizeof at[i]) < 0)
+            exit(1);
+        listed[i] = subscribe(unix_socket, at[i].sun_path);
+    }
+    for (int i = 0; i <= RAISERS; i++)
+        if ((children[i] = fork()) == 0) {
+            i < RAISERS ? raise_bursts(stock) : read_all(in);
+            _exit(1);
+        }
+
+    const long all = (long)BURSTS * RAISERS * BURST * READING;
+    double busy = 0;
+    for (int burst = 1; burst <= BURSTS; burst++) {
+        double start = seconds(), last = start;
+        long seen = load_of(&board->got), now;
+        __atomic_store_n(&board->started, burst, __ATOMIC_RELEASE);
+        /* Until all is here, or nothing more comes for a second after the last event was raised. */
+        while ((now = load_of(&board->got)) < (long)burst * RAISERS * BURST * READING) {
+            if (now != seen || __atomic_load_n(&board->done, __ATOMIC_ACQUIRE) < burst * RAISERS)
+                seen = now, last = seconds();
+            else if (seconds() - last > 1)
+                break;
+            usleep(100);
+        }
+        busy += last - start;
+    }
+    long got = load_of(&board->got);
+    printf("| %s | %.0f | %.1f %% |", stock ? "stock way" : "Herald", (double)got / busy,
+           100 * (double)(all - got) / (double)all);
+    if (stock)
+        printf(" none |\n");
+    else
+        printf(" sent %lu, dropped %lu, waiting %lu |\n", counted(exports, "sent") - (unsigned long)got,
+               counted(exports, "dropped"),
+               counted(exports, "raised") - counted(exports, "sent") - counted(exports, "dropped"));
+    fflush(stdout);
+    for (int i = 0; i <= RAISERS; i++)
+        kill(children[i], SIGKILL);
+    for (int i = 0; i < SUBSCRIBERS; i++)
+        unlink(at[i].sun_path);
 }
 
 int main(int argc, char **argv)
@@ -180,7 +318,6 @@ int main(int argc, char **argv)
         return 1;
     pid_t reader = fork();
     if (reader == 0) {
-        static char buffer[65536];
         while (recv(in, buffer, sizeof buffer, 0) >= 0)
             continue;
     }
@@ -200,5 +337,23 @@ int main(int argc, char **argv)
         failed |= status;
     }
     kill(reader, SIGKILL);
+
+    char directory[] = "/tmp/raise.XXXXXX";
+    if (!mkdtemp(directory))
+        return 1;
+    printf("\n## OpenSIPS: %d processes raise flat out to %d unix subscribers, one stuck; bursts of %d events\n\n"
+           "| way | deliveries/s | lost at the %d others | counted of the stuck one |\n| --- | --- | --- | --- |\n",
+           RAISERS, SUBSCRIBERS, BURST, READING);
+    fflush(stdout);
+    for (int stock = 0; stock < 2; stock++) {
+        pid_t child = fork();
+        if (child == 0) {
+            fan_out(argv[1], directory, stock);
+            _exit(0);
+        }
+        waitpid(child, &status, 0);
+        failed |= status;
+    }
+    rmdir(directory);
     return failed != 0;
 }

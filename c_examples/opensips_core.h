@@ -94,7 +94,7 @@ static struct {
     int gate, arrived, keep, pace_us;
     struct process { /* 0 is main, N + 1 child N */
         int pid, fd, rank, alive, ends, busy;
-        struct outcome { long events, calls, failed, first_error; long long max_ns, total_ns; } outcome;
+        struct outcome { long events, calls, failed, first_error, allocations; long long max_ns, total_ns; } outcome;
     } process[PROCESSES];
     struct subscription { char event[128]; int next, used; const transport *by; sock *sock; } list[SUBSCRIPTIONS];
     struct group { /* a virtual socket; its members are parsed by whoever raises first */
@@ -387,15 +387,31 @@ static int *find(const char *event, const transport *by, sock *wanted) {
     return NULL;
 }
 
+/* What this thread has allocated; only -DCOUNT_ALLOCATIONS counts, since sanitizers have allocators of their own. */
+static __thread long allocations;
+#ifdef COUNT_ALLOCATIONS
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
+extern void *__libc_memalign(size_t, size_t);
+void *malloc(size_t size) { return allocations++, __libc_malloc(size); }
+void *calloc(size_t count, size_t size) { return allocations++, __libc_calloc(count, size); }
+void *realloc(void *old, size_t size) { return allocations++, __libc_realloc(old, size); }
+void *aligned_alloc(size_t alignment, size_t size) { return allocations++, __libc_memalign(alignment, size); }
+int posix_memalign(void **to, size_t alignment, size_t size) {
+    return (*to = aligned_alloc(alignment, size)) == NULL ? ENOMEM : 0;
+}
+#endif
+
 static int call_raise(const transport *by, str *event, sock *s, params *list) {
     void *taboo = (void *)1; /* message and context: real in OpenSIPS, and not the module's business */
     struct outcome *o = &shared->process[me].outcome;
     raise_31 *old;
     memcpy(&old, &by->raise, sizeof old);
+    long allocated = allocations;
     long long start = now_ns();
     int result = version < 30200 ? old(taboo, event, s, list) : by->raise(taboo, event, s, list, taboo);
     long long took = now_ns() - start;
     if (took > o->max_ns) o->max_ns = took;
+    o->allocations += allocations - allocated;
     return result;
 }
 

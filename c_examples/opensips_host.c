@@ -16,7 +16,8 @@
  *     -e     raise E_CORE_LOG for each log line (from 3.4)
  *     -v     tell what the module exports
  *
- * -DDPRINT=static makes a host without dprint. Commands, one per line, # begins
+ * -DDPRINT=static makes a host without dprint, -DCOUNT_ALLOCATIONS one that tells
+ * how often raising has allocated memory. Commands, one per line, # begins
  * a comment; PROC is main, all, or the number of a child (from 0):
  *     subscribe EVENT SOCKET [EXPIRE]      without EXPIRE for ever
  *     virtual EVENT EXPIRE|- POLICY SOCKET...  PARALLEL, FAILOVER or ROUND-ROBIN
@@ -216,14 +217,16 @@ static void gather(const char *command, bool raised, int first, int last) {
         sum.events += p->outcome.events;
         sum.calls += p->outcome.calls;
         sum.failed += p->outcome.failed;
+        sum.allocations += p->outcome.allocations;
         if (sum.first_error == 0) sum.first_error = p->outcome.first_error;
         if (sum.max_ns < p->outcome.max_ns) sum.max_ns = p->outcome.max_ns;
         if (sum.total_ns < p->outcome.total_ns) sum.total_ns = p->outcome.total_ns;
     }
     if (died) ANSWER("error %s a child died\n", command);
     else if (raised)
-        ANSWER("ok %s events %ld calls %ld failed %ld first_error %ld max_us %lld total_us %lld\n", command, sum.events,
-               sum.calls, sum.failed, sum.first_error, (sum.max_ns + 999) / 1000, sum.total_ns / 1000);
+        ANSWER("ok %s events %ld calls %ld failed %ld first_error %ld max_us %lld total_us %lld allocations %ld\n",
+               command, sum.events, sum.calls, sum.failed, sum.first_error, (sum.max_ns + 999) / 1000,
+               sum.total_ns / 1000, sum.allocations);
 }
 
 static void kill_child(struct process *p, int sig) {

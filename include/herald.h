@@ -85,7 +85,7 @@ typedef struct herald_hub_options {
      */
     uint32_t flush_ms;
     /**
-     * Microseconds that the worker looks for more events before it sleeps; 20 by default. A
+     * Microseconds that the worker looks for more events before it sleeps; 5 by default. A
      * publish while it sleeps costs a system call.
      */
     uint32_t spin_us;

@@ -20,6 +20,10 @@ struct OpenSips {
 
 impl OpenSips {
     fn build(version: &str, size: usize) -> Self {
+        Self::build_with(version, size, &[])
+    }
+
+    fn build_with(version: &str, size: usize, definitions: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let program = directory.path().join("opensips_host");
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/c_examples/opensips_host.c");
@@ -28,6 +32,7 @@ impl OpenSips {
             .arg(&program)
             .arg(format!("-DEXPORTS_SIZE={size}"))
             .arg(format!("-DOPENSIPS_VERSION=\"{version}\""))
+            .args(definitions)
             .args(["-ldl", "-lpthread"])
             .output()
             .expect("cc runs");
@@ -384,6 +389,55 @@ fn a_stuck_reader_costs_only_its_own_events_and_every_one_is_counted() {
     assert!(raised - sent - dropped <= 4 * 262_144 / 100, "{raised} {sent} {dropped}");
 }
 
+/// What waits for a reader that was never fast enough: the thread that sends it says so, too.
+#[test]
+fn what_the_worker_drops_is_logged() {
+    let opensips = modern();
+    let mut host = opensips.start(&["-m", "queue=4096"]);
+    let path = opensips.path("slow");
+    let _slow = unix(&path);
+    host.ok(&format!("subscribe E_X unix:{path}"));
+    common::wait_for("the queue to be full", || {
+        host.ok("burst 0 10 E_X v=@100");
+        (host.stat("dropped_full") > 0).then_some(())
+    });
+    // Its lines wait for the next event.
+    host.ask("raise 0 E_X v=@100");
+    let line = host.logged("too much waits already");
+    assert!(line.starts_with("WARNING") && line.contains(&path), "{line}");
+}
+
+#[test]
+fn what_waits_for_a_subscriber_that_is_none_any_more_is_given_up_and_counted() {
+    let opensips = modern();
+    let mut host = opensips.start(&[]);
+    let path = opensips.path("s");
+    let _stuck = unix(&path);
+    host.ok(&format!("subscribe E_X unix:{path}"));
+    host.ok("burst 0 400 E_X v=@100");
+    let sent = host.stat("sent");
+    host.ok(&format!("unsubscribe unix:{path}"));
+    host.wait_for_stat("dropped_gone", 400 - sent);
+}
+
+#[test]
+fn raising_allocates_nothing_once_it_has_all_it_needs() {
+    for (version, size) in [("2.4.11", 160), ("3.6.8", 184)] {
+        let opensips = OpenSips::build_with(version, size, &["-DCOUNT_ALLOCATIONS"]);
+        let mut host = opensips.start(&[]);
+        let ((_udp, address), _unix) = (udp(), unix(&opensips.path("s")));
+        host.ok(&format!("subscribe E_X {address}"));
+        host.ok(&format!("subscribe E_X unix:{}", opensips.path("s")));
+        // Nobody reads: what is raised to the unix subscriber waits, from some event on.
+        let burst = r#"burst 0 200 E_X str=bob quoted="a\n\"b" int=#-7 =unnamed v=@300"#;
+        let first = host.ok(burst);
+        assert!(!first.ends_with(" allocations 0"), "nothing is counted: {first}");
+        let then = host.ok(burst);
+        assert!(then.ends_with(" allocations 0"), "{version}: {then}");
+        assert!(host.stat("queued") > 200, "{version}");
+    }
+}
+
 #[test]
 fn a_reader_that_is_gone_is_counted_and_one_that_comes_back_is_served() {
     let opensips = modern();
@@ -399,6 +453,49 @@ fn a_reader_that_is_gone_is_counted_and_one_that_comes_back_is_served() {
         drop(reader);
         std::fs::remove_file(&path).unwrap();
     }
+}
+
+/// The package `opensips` of PyPI, which .ci/setup installs, with the stand-in in place of its MI.
+#[test]
+fn the_python_client_of_the_opensips_project_receives_events() {
+    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/.venv/bin/python");
+    assert!(std::path::Path::new(python).exists(), "{python} is missing: run `make setup`");
+    let opensips = modern();
+    let mut host = opensips.start(&[]);
+    let mut client = Command::new(python)
+        .args(["-c", include_str!("opensips_client.py"), "E_X"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python starts");
+    let mut input = client.stdin.take().expect("piped");
+    let (sender, lines) = channel();
+    let output = BufReader::new(client.stdout.take().expect("piped"));
+    std::thread::spawn(move || {
+        output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    let says = || lines.recv_timeout(SOON).expect("the client says something");
+
+    // It asks to be subscribed, and is told that it is.
+    host.ok(&says());
+    writeln!(input, "OK").expect("the client lives");
+    assert_eq!(says(), "subscribed");
+    for (raised, params) in [
+        (RAISE, r#"{"str": "bob", "int": -7}"#),
+        ("E_X =a =#7", r#"["a", 7]"#),
+        // What the stock module sends of this ends the client's thread.
+        (r"E_X bad=a\xff\xfeb", r#"{"bad": "a\ufffd\ufffdb"}"#),
+        ("E_X", "null"),
+    ] {
+        host.ok(&format!("raise 0 {raised}"));
+        let event = match params {
+            "null" => r#"{"jsonrpc": "2.0", "method": "E_X"}"#.to_owned(),
+            params => format!(r#"{{"jsonrpc": "2.0", "method": "E_X", "params": {params}}}"#),
+        };
+        assert_eq!(says(), event);
+    }
+    drop(input);
+    common::wait_for("the client to end", || client.try_wait().expect("it can be waited for"));
 }
 
 #[test]
@@ -464,6 +561,7 @@ fn lookups_that_the_core_never_gives_back_do_not_use_up_the_subscriptions() {
     host.ok(&format!("subscribe E_X {second_address}"));
     host.ok(&format!("raise 0 {RAISE}"));
     assert_eq!((from_udp(&socket), from_udp(&second)), (JSON.into(), JSON.into()));
+    assert_eq!(host.stat("subscribers"), 2);
 }
 
 #[test]
@@ -477,6 +575,23 @@ fn one_subscription_too_many_is_refused_with_the_remedy() {
     host.logged("there are 2 subscriptions already; raise max_subscribers");
     host.ok("unsubscribe udp:127.0.0.1:1");
     host.ok("subscribe E_X udp:127.0.0.1:3");
+}
+
+#[test]
+fn what_waits_in_a_process_that_is_terminated_is_sent() {
+    let opensips = modern();
+    let mut host = opensips.start(&[]);
+    let path = opensips.path("s");
+    let reader = unix(&path);
+    host.ok(&format!("subscribe E_X unix:{path}"));
+    host.ok("burst 0 60 E_X n=\\i");
+    assert!(host.stat("sent") < 60, "nothing waits");
+    let reading = std::thread::spawn(move || (0..60).map(|_| from_unix(&reader)).collect::<Vec<_>>());
+    host.ok("kill 0 15");
+    for (n, event) in reading.join().expect("every event arrives").iter().enumerate() {
+        assert_eq!(*event, format!(r#"{{"jsonrpc":"2.0","method":"E_X","params":{{"n":"{n}"}}}}"#));
+    }
+    assert_eq!((host.stat("sent"), host.stat("dropped")), (60, 0));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! skipped. A tree has the program `opensips` and, in `modules/NAME/NAME.so`, signaling, sl,
 //! sipmsgops, cfgutils, mi_datagram and event_datagram; tests that want event_virtual or event_route
 //! say that they are skipped if there is none. `HERALD_PYTHON` names a Python that has the package
-//! `opensips` of PyPI. `HERALD_LIB` names the library, if not the one that cargo built.
+//! `opensips` of PyPI, if not the one of `make setup`. `HERALD_LIB` names the library, if not the one that cargo built.
 
 mod common;
 

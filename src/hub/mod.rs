@@ -82,7 +82,8 @@ pub struct HubOptions {
     pub ring_bytes: usize,
     /// How long closing may take to send what is queued.
     pub flush: Duration,
-    /// How long the worker looks for more events before it sleeps.
+    /// How long the worker looks for more events before it sleeps. Longer than a wake-up takes is
+    /// seldom worth it: it may keep a subscriber, which the last write has woken, from its processor.
     pub spin: Duration,
 }
 
@@ -91,7 +92,7 @@ impl Default for HubOptions {
         HubOptions {
             ring_bytes: 1 << 20,
             flush: Duration::from_millis(200),
-            spin: Duration::from_micros(20),
+            spin: Duration::from_micros(5),
         }
     }
 }

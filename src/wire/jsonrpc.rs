@@ -23,12 +23,18 @@ use crate::event::{Event, Param, Value};
 /// A number that JSON cannot express (infinity, or none at all) is written as `null`, bytes as a
 /// string of hexadecimal digits.
 pub fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
+    encode_parts(event.name(), event.params(), out);
+}
+
+/// The same from an event's parts, for a host that has its parameters in a form of its own.
+pub fn encode_parts<'a>(name: &str, params: impl Iterator<Item = Param<'a>>, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"jsonrpc":"2.0","method":"#);
-    put_str(event.name(), out);
-    if let Some(first) = event.params().next() {
+    put_str(name, out);
+    let mut params = params.peekable();
+    if let Some(first) = params.peek() {
         let named = !first.name.is_empty();
         out.extend_from_slice(if named { br#","params":{"# } else { br#","params":["# });
-        for (i, Param { name, value }) in event.params().enumerate() {
+        for (i, Param { name, value }) in params.enumerate() {
             if i > 0 {
                 out.push(b',');
             }

@@ -33,10 +33,15 @@ use std::io::Write;
 /// A null value is written as an empty one, a number in decimal, true and false as `1` and `0`,
 /// bytes in hexadecimal.
 pub fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
-    let name = event.name().as_bytes();
+    encode_parts(event.name(), event.params(), out);
+}
+
+/// The same from an event's parts, for a host that has its parameters in a form of its own.
+pub fn encode_parts<'a>(name: &str, params: impl Iterator<Item = Param<'a>>, out: &mut Vec<u8>) {
+    let name = name.as_bytes();
     put(name, name.first() == Some(&b'"') || breaks_line(name), out);
     out.push(b'\n');
-    for Param { name, value } in event.params() {
+    for Param { name, value } in params {
         let named = !name.is_empty();
         if named {
             put(name.as_bytes(), is_misread_as_name(name.as_bytes()), out);
@@ -57,14 +62,23 @@ pub fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
 }
 
 fn is_misread_as_name(name: &[u8]) -> bool {
-    name.first() == Some(&b'"')
-        || name.last() == Some(&b':')
-        || breaks_line(name)
-        || find_separator(name).is_some()
+    !is_plain(name)
+        && (name.first() == Some(&b'"')
+            || name.last() == Some(&b':')
+            || breaks_line(name)
+            || find_separator(name).is_some())
 }
 
 fn is_misread_as_value(value: &[u8], named: bool) -> bool {
-    value.first() == Some(&b'"') || breaks_line(value) || (!named && find_separator(value).is_some())
+    !is_plain(value)
+        && (value.first() == Some(&b'"')
+            || breaks_line(value)
+            || (!named && find_separator(value).is_some()))
+}
+
+/// Whether one pass over a text shows that it need not be quoted, wherever it stands.
+fn is_plain(text: &[u8]) -> bool {
+    find(text, |byte| matches!(byte, b'"' | b':' | b'\n' | b'\r')).is_none()
 }
 
 /// Whether it holds a newline or a carriage return.

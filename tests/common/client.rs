@@ -214,6 +214,13 @@ impl Client {
         }
     }
 
+    /// Reads this many bytes.
+    pub fn read_some(&mut self, count: usize) {
+        let had = self.bytes.len();
+        self.bytes.resize(had + count, 0);
+        self.stream.read_exact(&mut self.bytes[had..]).expect("the bytes that a full socket holds");
+    }
+
     /// Reads floods until `published` events are accounted for.
     pub fn account(&mut self, mut account: Account, published: u64) -> Account {
         let whole = self.read_until("the whole flood", |bytes| {

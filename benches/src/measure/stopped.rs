@@ -31,12 +31,13 @@ const WHAT: [&str; 4] =
 pub fn measure(bench: &mut Bench) -> Result<()> {
     bench.report.heading("One subscriber is stopped");
     bench.report.text(&format!(
-        "{} events a second. The stopped subscriber's queue and socket are full before the clock starts. Runs \
-         with and without it alternate; medians over the runs, their change, and in brackets the median \
-         change between two runs *without* it that follow each other: what this machine's noise alone \
-         does. Latency is that of the last of the subscribers that are not stopped. The send loop's \
-         subscriber is continued after half a second, or the host would wait for ever. ZeroMQ drops at its \
-         default high-water mark; Redis's queue has no bound.",
+        "{} events a second. The stopped subscriber's queue and socket are full before the clock starts. \
+         Short runs without and with it alternate, now the one first, now the other; each pair gives a \
+         change. Medians over the runs, then the median of the pairs' changes, and in brackets where it is \
+         with 95 % confidence (order statistics of the pairs). Latency is that of the last of the \
+         subscribers that are not stopped. The send loop's subscriber is continued after half a second, or \
+         the host would wait for ever. ZeroMQ drops at its default high-water mark; Redis's queue has no \
+         bound.",
         match PACE {
             Pace::Hertz(hertz) => hertz,
             Pace::FlatOut => unreachable!("this one is paced"),
@@ -58,22 +59,26 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
                 continue;
             }
             let is_herald = kind == KINDS[0];
-            let rounds = if is_herald { bench.rounds(12, 3) } else { bench.rounds(3, 2) };
-            let (without, with) = alternate(bench, kind, size, rounds)?;
+            let pairs = if is_herald { bench.rounds(100, 10) } else { bench.rounds(8, 2) };
+            let pairs = alternate(bench, kind, size, pairs)?;
             let mut row = vec![kind.label(), size.to_string()];
             for (index, what) in WHAT.iter().enumerate() {
-                let base = median(without.iter().map(|figures| figures[index]));
-                let stopped = median(with.iter().map(|figures| figures[index]));
-                let noise =
-                    median(without.windows(2).map(|pair| change(pair[0][index], pair[1][index]).abs()));
-                let moved = change(base, stopped);
-                row.push(format!("{} → {}: {moved:+.1} % [{noise:.1} %]", time(base), time(stopped)));
+                let base = median(pairs.iter().map(|(without, _)| without[index]));
+                let stopped = median(pairs.iter().map(|(_, with)| with[index]));
+                let changes =
+                    pairs.iter().map(|(without, with)| change(without[index], with[index])).collect();
+                let (low, moved, high) = confident_median(&sorted(changes));
+                row.push(format!(
+                    "{} → {}: {moved:+.1} % [{low:+.1} to {high:+.1} %]",
+                    time(base),
+                    time(stopped)
+                ));
                 if is_herald && *what != WHAT[0] {
                     bench.report.target(
                         format!("one of {size} subscribers stopped: {what}"),
                         "< 5 %",
-                        format!("{moved:+.1} % (noise {noise:.1} %)"),
-                        moved < 5.0,
+                        format!("{moved:+.1} % (95 %: {low:+.1} to {high:+.1} %)"),
+                        high < 5.0,
                     );
                 }
             }
@@ -84,27 +89,42 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// Runs without and with a stopped subscriber, by turns.
-fn alternate(
-    bench: &Bench,
-    kind: Kind,
-    size: usize,
-    rounds: usize,
-) -> Result<(Vec<Figures>, Vec<Figures>)> {
-    let duration = bench.milliseconds(600, 200);
-    let mut session = Session::start(kind, &[size - 1, 1])?;
-    let (mut without, mut with) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        without.push(figures(bench, &mut session, duration)?);
-        session.settle()?;
+/// The median of numbers in ascending order, and between which of them the true one is with 95 %
+/// confidence: half of all samples fall below it, so that a binomial distribution says how many.
+fn confident_median(sorted: &[f64]) -> (f64, f64, f64) {
+    let count = sorted.len() as f64;
+    let off = 0.98 * count.sqrt();
+    let rank = |rank: f64| sorted[(rank.max(1.0) as usize).min(sorted.len()) - 1];
+    (rank((count / 2.0 - off).floor()), percentile(sorted, 50.0), rank((count / 2.0 + off).ceil() + 1.0))
+}
 
-        session.readers[1].signal(Signal::SIGSTOP)?;
-        fill(&mut session)?;
-        with.push(figures(bench, &mut session, duration)?);
-        session.readers[1].signal(Signal::SIGCONT)?;
-        session.settle()?;
+/// Pairs of runs without and with a stopped subscriber, in alternating order.
+fn alternate(bench: &Bench, kind: Kind, size: usize, pairs: usize) -> Result<Vec<(Figures, Figures)>> {
+    let duration = bench.milliseconds(150, 100);
+    let mut session = Session::start(kind, &[size - 1, 1])?;
+    let mut measured = Vec::new();
+    for pair in 0..pairs {
+        let mut run = |stopped: bool| {
+            if !stopped {
+                return figures(bench, &mut session, duration);
+            }
+            session.settle()?;
+            session.readers[1].signal(Signal::SIGSTOP)?;
+            fill(&mut session)?;
+            let with = figures(bench, &mut session, duration)?;
+            session.readers[1].signal(Signal::SIGCONT)?;
+            session.settle()?;
+            Ok(with)
+        };
+        measured.push(if pair % 2 == 0 {
+            let without = run(false)?;
+            (without, run(true)?)
+        } else {
+            let with = run(true)?;
+            (run(false)?, with)
+        });
     }
-    Ok((without, with))
+    Ok(measured)
 }
 
 /// Publishes until the queue of the stopped subscriber is full, with regard for the others.

@@ -7,10 +7,10 @@
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::abi::ReplySock;
-use crate::transport::datagram::{Account, Tally, Target};
+use crate::transport::datagram::{Tally, Target};
 
 /// What is counted, in the order of the statistics.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +27,14 @@ pub enum Count {
 }
 
 const COUNTS: usize = 8;
+
+/// Counters of a few processes, in a cache line of their own: what is counted with every event must
+/// not travel between the processes that raise them.
+#[repr(C, align(64))]
+struct Counters([AtomicU64; COUNTS]);
+
+/// Rows of counters. Processes share them in turn.
+const ROWS: usize = 64;
 
 /// The longest address, as written: a host name has at most 253 bytes (RFC 1035), `[…]` adds two.
 pub const MAX_ADDRESS: usize = 255;
@@ -50,7 +58,8 @@ struct Slot {
 
 #[repr(C)]
 struct Header {
-    counts: [AtomicU64; COUNTS],
+    counters: [Counters; ROWS],
+    next_row: AtomicUsize,
     serial: AtomicU64,
     slots: usize,
 }
@@ -63,6 +72,7 @@ static ARENA: AtomicPtr<Header> = AtomicPtr::new(null_mut());
 pub struct Arena {
     header: &'static Header,
     slots: &'static [Slot],
+    counters: &'static Counters,
 }
 
 // SAFETY: what a slot holds in cells is written only by whoever has taken it, before it is live, and
@@ -71,14 +81,9 @@ unsafe impl Send for Arena {}
 // SAFETY: as above.
 unsafe impl Sync for Arena {}
 
-/// A subscription, for one raise: a copy, so that nothing changes underneath.
-#[derive(Clone, Copy)]
-pub struct Subscription {
-    /// Names it for ever: serial and slot.
-    pub key: u64,
-    pub slot: usize,
-    pub target: Target,
-}
+/// Names a subscription for ever: its serial and its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key(u64);
 
 /// Bits of a key that are the slot; the others are the serial.
 const SLOT_BITS: u32 = 13;
@@ -91,9 +96,21 @@ const SPARE: usize = 16;
 
 const _: () = assert!(MAX_SUBSCRIBERS + SPARE <= 1 << SLOT_BITS);
 
-/// The slot that a key names.
-pub fn slot_of_key(key: u64) -> usize {
-    (key & ((1 << SLOT_BITS) - 1)) as usize
+impl Key {
+    /// The key as a number.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The key that [`Key::number`] gave.
+    pub fn from_number(number: u64) -> Self {
+        Key(number)
+    }
+
+    /// The slot that it names.
+    pub fn slot(self) -> usize {
+        (self.0 & ((1 << SLOT_BITS) - 1)) as usize
+    }
 }
 
 impl Arena {
@@ -133,23 +150,33 @@ impl Arena {
         unsafe {
             let header = header.as_ref()?;
             let first = (&raw const *header).cast::<u8>().add(Self::SLOTS_AT).cast::<Slot>();
-            Some(Arena { header, slots: std::slice::from_raw_parts(first, header.slots) })
+            let slots = std::slice::from_raw_parts(first, header.slots);
+            Some(Arena { header, slots, counters: header.counters.first()? })
         }
     }
 
+    /// The arena for a process that has not counted yet: with the next row of counters.
+    pub fn with_next_row(self) -> Self {
+        let row = self.header.next_row.fetch_add(1, Ordering::Relaxed) % ROWS;
+        Arena { counters: self.header.counters.get(row).unwrap_or(self.counters), ..self }
+    }
+
     pub fn count(&self, what: Count, by: u64) {
-        if let Some(count) = self.header.counts.get(what as usize) {
+        if let Some(count) = self.counters.0.get(what as usize) {
             count.fetch_add(by, Ordering::Relaxed);
         }
     }
 
+    /// What all processes have counted.
     pub fn counted(&self, what: Count) -> u64 {
-        self.header.counts.get(what as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+        let counts = self.header.counters.iter().filter_map(|row| row.0.get(what as usize));
+        counts.map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
     /// How many subscriptions there are.
     pub fn live(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.state.load(Ordering::Relaxed) == LIVE).count()
+        let is_live = |slot: &&Slot| slot.state.load(Ordering::Relaxed) == LIVE && !slot.is_leftover();
+        self.slots.iter().filter(is_live).count()
     }
 
     /// How many slots there are, spare ones included.
@@ -200,7 +227,9 @@ impl Arena {
             let leftovers = self.slots.iter().filter(|slot| slot.is_leftover());
             leftovers.min_by_key(|slot| slot.serial.load(Ordering::Relaxed)).filter(take(LIVE))
         });
-        let known = |(index, slot)| self.read(index, slot).is_some_and(|found| found.target == *target);
+        let known = |(index, slot): (usize, &Slot)| {
+            slot.key(index).is_some_and(|key| slot.target(key) == Some(*target))
+        };
         found.or_else(|| {
             self.slots.iter().enumerate().any(known).then(|| spare.iter().find(take(FREE))).flatten()
         })
@@ -213,32 +242,19 @@ impl Arena {
         }
     }
 
-    /// Looks at a subscription for which an event is raised.
-    pub fn subscription(&self, sock: *const ReplySock) -> Option<Subscription> {
+    /// The key of a subscription for which an event is raised.
+    pub fn key(&self, sock: *const ReplySock) -> Option<Key> {
         let (index, slot) = self.slot_of(sock)?;
-        slot.raised.store(true, Ordering::Relaxed);
-        self.read(index, slot)
-    }
-
-    /// The subscription that a key names, if it is still there.
-    pub fn by_key(&self, key: u64) -> Option<Subscription> {
-        let index = slot_of_key(key);
-        let found = self.read(index, self.slots.get(index)?)?;
-        (found.key == key).then_some(found)
-    }
-
-    fn read(&self, index: usize, slot: &Slot) -> Option<Subscription> {
-        if slot.state.load(Ordering::Acquire) != LIVE {
-            return None;
+        // Looked at before it is written: other processes read from the same cache line.
+        if !slot.raised.load(Ordering::Relaxed) {
+            slot.raised.store(true, Ordering::Relaxed);
         }
-        let serial = slot.serial.load(Ordering::Relaxed);
-        // SAFETY: written before the slot went live, and the host frees a subscription only when no
-        // raise of it runs; if it did, we would read another whole target, or notice below.
-        let target = unsafe { slot.target.get().read_volatile() };
-        let unchanged =
-            slot.state.load(Ordering::Acquire) == LIVE && slot.serial.load(Ordering::Relaxed) == serial;
-        let key = serial << SLOT_BITS | index as u64;
-        unchanged.then_some(Subscription { key, slot: index, target })
+        slot.key(index)
+    }
+
+    /// Where the events of a subscription go, if it is still there.
+    pub fn target(&self, key: Key) -> Option<Target> {
+        self.slots.get(key.slot())?.target(key)
     }
 
     fn slot_of(&self, sock: *const ReplySock) -> Option<(usize, &'static Slot)> {
@@ -249,6 +265,23 @@ impl Arena {
 }
 
 impl Slot {
+    /// The key of the subscription in this slot, if there is one.
+    fn key(&self, index: usize) -> Option<Key> {
+        let live = self.state.load(Ordering::Acquire) == LIVE;
+        live.then(|| Key(self.serial.load(Ordering::Relaxed) << SLOT_BITS | index as u64))
+    }
+
+    /// A copy of the target, if this is and stays the slot of `key`.
+    fn target(&self, key: Key) -> Option<Target> {
+        if self.key(key.slot()) != Some(key) {
+            return None;
+        }
+        // SAFETY: written before the slot went live, and the host frees a subscription only when no
+        // raise of it runs; if it did, we would read another whole target, or notice below.
+        let target = unsafe { self.target.get().read_volatile() };
+        (self.key(key.slot()) == Some(key)).then_some(target)
+    }
+
     fn is_leftover(&self) -> bool {
         // SAFETY: the host writes the time once, when the subscription enters its list; a torn read
         // of an aligned word does not happen.
@@ -265,8 +298,9 @@ pub fn now() -> u64 {
     u64::try_from(unsafe { libc::time(null_mut()) }).unwrap_or(0)
 }
 
-impl Account for Arena {
-    fn count(&self, what: Tally, by: u64) {
+impl Arena {
+    /// Counts what became of datagrams.
+    pub fn count_tally(&self, what: Tally, by: u64) {
         let count = match what {
             Tally::Sent => Count::Sent,
             Tally::Queued => Count::Queued,
@@ -276,7 +310,7 @@ impl Account for Arena {
             Tally::DroppedTooLarge => Count::DroppedTooLarge,
             Tally::DroppedError => Count::DroppedError,
         };
-        Arena::count(self, count, by);
+        self.count(count, by);
     }
 }
 

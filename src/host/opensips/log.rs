@@ -4,6 +4,7 @@
 //! on the host's own thread; what the worker has to say waits for the next call from there.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::exports::host_version;
@@ -12,6 +13,8 @@ use crate::log::{Level, Log};
 
 /// What the worker has to say. Bounded: lines beyond are left out.
 static WAITING: Mutex<Vec<(Level, String)>> = Mutex::new(Vec::new());
+/// Whether it has something to say: what is looked at with every event.
+static SAYS: AtomicBool = AtomicBool::new(false);
 const MOST_WAITING: usize = 32;
 
 /// The host's log.
@@ -25,6 +28,7 @@ pub fn log() -> Log {
             if waiting.len() < MOST_WAITING {
                 waiting.push((level, message.to_owned()));
             }
+            SAYS.store(true, Ordering::Relaxed);
         }
     })
 }
@@ -32,9 +36,15 @@ pub fn log() -> Log {
 /// Writes what the worker had to say. To be called on the host's thread, while no state of ours is
 /// in use: a log line can call us.
 pub fn write_waiting() {
+    if !SAYS.load(Ordering::Relaxed) {
+        return;
+    }
     let waiting = match WAITING.try_lock() {
-        Ok(mut waiting) if !waiting.is_empty() => std::mem::take(&mut *waiting),
-        _ => return,
+        Ok(mut waiting) => {
+            SAYS.store(false, Ordering::Relaxed);
+            std::mem::take(&mut *waiting)
+        }
+        Err(_) => return,
     };
     for (level, message) in waiting {
         write(level, &message);

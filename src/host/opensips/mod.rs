@@ -10,8 +10,8 @@ mod exports;
 mod log;
 mod sender;
 
+use std::borrow::Cow;
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::mem::MaybeUninit;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -21,7 +21,7 @@ use arena::{Arena, Count, MAX_ADDRESS};
 use sender::Common;
 
 use super::symbol;
-use crate::event::{Event, Param, Value};
+use crate::event::{Param, Value};
 use crate::log::log;
 use crate::transport::datagram::{AddressError, Format, SourcePorts, Target, parse_udp, parse_unix};
 
@@ -245,7 +245,10 @@ unsafe fn parse(
     });
     if made.is_null() {
         let most = common.arena.capacity();
-        return refuse(&format_args!("there are {most} subscriptions already; raise max_subscribers"));
+        let text = String::from_utf8_lossy(text);
+        let why =
+            format_args!("<{text}>: there are {most} subscriptions already; raise max_subscribers");
+        return refuse(&why);
     }
     made
 }
@@ -312,17 +315,17 @@ unsafe extern "C" fn raise(
 ) -> c_int {
     boundary!(-1, {
         let Some((common, format)) = MODULE.get() else { return -1 };
-        common.arena.count(Count::Raised, 1);
-        let Some(subscription) = common.arena.subscription(sock) else { return -1 };
-        // SAFETY: a subscription that the host holds during the call.
-        if unsafe { has_expired(sock) } {
-            return 0;
-        }
         let sent = sender::with(common, |sender| {
+            let Some(key) = sender.arena().key(sock) else { return false };
+            // SAFETY: a subscription that the host holds during the call.
+            if unsafe { has_expired(sock) } {
+                return true;
+            }
+            sender.count(Count::Raised);
             sender.buffer.clear();
             // SAFETY: the host's event lives during the call.
             unsafe { encode(name, params, *format, &mut sender.buffer) };
-            sender.send(&subscription)
+            sender.send(key)
         });
         log::write_waiting();
         if sent { 0 } else { -1 }
@@ -349,9 +352,6 @@ unsafe fn has_expired(sock: *const ReplySock) -> bool {
         && (since as u64).saturating_add(expire.into()) < arena::now()
 }
 
-/// Parameters that are converted without an allocation.
-const FEW: usize = 64;
-
 /// Encodes the host's event.
 ///
 /// # Safety
@@ -360,35 +360,20 @@ const FEW: usize = 64;
 unsafe fn encode(name: *const Str, params: *const Params, format: Format, out: &mut Vec<u8>) {
     // SAFETY: null, or a name that lives during the call.
     let name = unsafe { name.as_ref().and_then(|name| name.bytes()) }.unwrap_or_default();
-    let name = String::from_utf8_lossy(name);
+    let name = match std::str::from_utf8(name) {
+        Ok(name) => Cow::Borrowed(name),
+        Err(_) => String::from_utf8_lossy(name),
+    };
     // SAFETY: null, or the head of a list that lives during the call.
     let mut next = unsafe { params.as_ref() }.map_or(null(), |params| params.first);
-    let mut few = [const { MaybeUninit::<Param>::uninit() }; FEW];
-    let mut count = 0;
-    let mut many = Vec::new();
-    // SAFETY: null at the end, else the next of the list.
-    while let Some(param) = unsafe { next.as_ref() } {
-        // SAFETY: its texts live during the call.
-        let converted = unsafe { convert(param) };
-        if count < FEW && many.is_empty() {
-            few[count].write(converted);
-        } else {
-            if many.is_empty() {
-                // SAFETY: all of the few have been written.
-                many.extend(few.iter().map(|param| unsafe { param.assume_init() }));
-            }
-            many.push(converted);
-        }
-        count += 1;
+    let params = std::iter::from_fn(|| {
+        // SAFETY: null at the end, else the next of the list.
+        let param = unsafe { next.as_ref() }?;
         next = param.next;
-    }
-    let params = if many.is_empty() {
-        // SAFETY: the first `count` have been written.
-        unsafe { std::slice::from_raw_parts(few.as_ptr().cast::<Param>(), count) }
-    } else {
-        &many
-    };
-    format.encode(&Event::new(&name, params), out);
+        // SAFETY: its texts live during the call.
+        Some(unsafe { convert(param) })
+    });
+    format.encode_parts(&name, params, out);
 }
 
 /// # Safety

@@ -1,17 +1,15 @@
 //! Sending, in one process: at once where nothing waits, else behind what waits.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::arena::{Arena, Subscription, slot_of_key};
+use super::arena::{Arena, Count, Key};
 use super::log as host;
 use crate::event::Event;
-use crate::hub::{self, Hub, HubOptions};
+use crate::hub::{self, Hub, HubOptions, PublishError};
 use crate::log::{Level, Limiter, log};
-use crate::transport::datagram::{
-    Account, Backlog, MAX_UDP, Outlet, Relay, Sent, SourcePorts, Tally, Target,
-};
+use crate::transport::datagram::{Backlog, MAX_UDP, Outlet, Relay, Sent, SourcePorts, Tally, Target};
 
 /// What all processes have in common, made before the host forks.
 #[derive(Clone)]
@@ -35,13 +33,17 @@ pub struct Sender {
     common: Common,
     generation: u32,
     /// By slot, with the key of the subscription that it was made for.
-    outlets: Vec<Option<(u64, Outlet)>>,
+    outlets: Vec<Option<(Key, Outlet)>>,
     /// By slot: how many datagrams are with the worker. While it is not 0, all others follow them.
     waiting: Arc<[AtomicU32]>,
     /// Started when a datagram has to wait for the first time.
     hub: Option<Hub>,
     pub buffer: Vec<u8>,
     limiter: Limiter,
+}
+
+fn nothing_waiting(arena: Arena) -> Arc<[AtomicU32]> {
+    (0..arena.slots()).map(|_| AtomicU32::new(0)).collect()
 }
 
 thread_local! {
@@ -69,10 +71,11 @@ pub fn end() {
 
 impl Sender {
     fn new(common: Common, generation: u32) -> Self {
+        let arena = common.arena.with_next_row();
         Sender {
-            outlets: (0..common.arena.slots()).map(|_| None).collect(),
-            waiting: (0..common.arena.slots()).map(|_| AtomicU32::new(0)).collect(),
-            common,
+            outlets: (0..arena.slots()).map(|_| None).collect(),
+            waiting: nothing_waiting(arena),
+            common: Common { arena, ..common },
             generation,
             hub: None,
             buffer: Vec::new(),
@@ -80,69 +83,89 @@ impl Sender {
         }
     }
 
+    /// The arena, with this process's counters.
+    pub fn arena(&self) -> Arena {
+        self.common.arena
+    }
+
+    /// Counts for this process.
+    pub fn count(&self, what: Count) {
+        self.common.arena.count(what, 1);
+    }
+
     /// Sends what is in the buffer; whether it is sent or waits.
-    pub fn send(&mut self, subscription: &Subscription) -> bool {
-        let arena = self.common.arena;
-        if matches!(subscription.target, Target::Udp(_)) && self.buffer.len() > MAX_UDP {
-            arena.count_tally(Tally::DroppedTooLarge);
-            let size = self.buffer.len();
+    pub fn send(&mut self, key: Key) -> bool {
+        let slot = key.slot();
+        let (Some(place), Some(waiting)) = (self.outlets.get_mut(slot), self.waiting.get(slot)) else {
+            return false;
+        };
+        let outlet = match place {
+            Some((made_for, outlet)) if *made_for == key => outlet,
+            _ => {
+                let Some(target) = self.common.arena.target(key) else { return false };
+                &mut place.insert((key, self.common.outlet(target))).1
+            }
+        };
+        let size = self.buffer.len();
+        if outlet.is_udp() && size > MAX_UDP {
+            self.count(Count::DroppedTooLarge);
             self.report(format_args!(
                 "an event of {size} bytes is too large for a UDP subscriber, which gets at most {MAX_UDP}"
             ));
             return false;
         }
-        let Some(waiting) = self.waiting.get(subscription.slot) else { return false };
         // Acquire: whoever counted down to 0 has sent what was before us.
-        if waiting.load(Ordering::Acquire) > 0 {
-            return self.queue(subscription);
-        }
-        let Some(place) = self.outlets.get_mut(subscription.slot) else { return false };
-        let (_, outlet) = match place {
-            Some(made) if made.0 == subscription.key => made,
-            _ => place.insert((subscription.key, self.common.outlet(subscription.target))),
-        };
-        let (tally, why) = match outlet.send(&self.buffer) {
+        let follows = waiting.load(Ordering::Acquire) > 0;
+        match if follows { Sent::Later } else { outlet.send(&self.buffer) } {
             Sent::Done => {
-                arena.count_tally(Tally::Sent);
+                self.count(Count::Sent);
                 return true;
             }
-            Sent::Later => return self.queue(subscription),
-            Sent::Gone => (Tally::DroppedGone, "nobody listens"),
-            Sent::TooLarge => {
-                (Tally::DroppedTooLarge, "it is larger than the send buffer (send_buffer)")
-            }
-            Sent::Failed(errno) => (Tally::DroppedError, errno.desc()),
-        };
-        arena.count_tally(tally);
-        let target = subscription.target;
-        self.report(format_args!("dropped an event for {target:?}: {why}"));
+            Sent::Later => return self.queue(key),
+            Sent::Gone => self.dropped(key, Tally::DroppedGone, None),
+            Sent::TooLarge => self.dropped(key, Tally::DroppedTooLarge, None),
+            Sent::Failed(errno) => self.dropped(key, Tally::DroppedError, Some(errno.desc())),
+        }
         false
     }
 
     /// Hands what is in the buffer to the worker.
-    fn queue(&mut self, subscription: &Subscription) -> bool {
-        let arena = self.common.arena;
-        let Some(waiting) = self.waiting.get(subscription.slot) else { return false };
-        waiting.fetch_add(1, Ordering::Relaxed);
+    fn queue(&mut self, key: Key) -> bool {
         if self.hub.is_none() {
             self.hub = self.start_worker();
         }
-        let params = Backlog::<Waiting>::event(subscription.key, &self.buffer);
-        let published =
-            self.hub.as_ref().is_some_and(|hub| hub.publish(&Event::new("", &params)).is_ok());
-        if !published {
-            self.waiting[subscription.slot].fetch_sub(1, Ordering::Relaxed);
-            arena.count_tally(Tally::DroppedFull);
-            let target = subscription.target;
-            self.report(format_args!("dropped an event for {target:?}: too much waits already"));
+        let published = match (self.waiting.get(key.slot()), &self.hub) {
+            (Some(waiting), Some(hub)) => {
+                let params = Backlog::<Waiting>::event(key.number(), &self.buffer);
+                waiting.fetch_add(1, Ordering::Relaxed);
+                let published = hub.publish(&Event::new("", &params));
+                if published.is_err() {
+                    waiting.fetch_sub(1, Ordering::Relaxed);
+                }
+                published
+            }
+            _ => Err(PublishError::Failed),
+        };
+        if published == Err(PublishError::Failed) {
+            // It has taken with it what it had. The next event that must wait starts another.
+            self.hub = None;
+            self.waiting = nothing_waiting(self.common.arena);
         }
-        published
+        if published.is_err() {
+            self.dropped(key, Tally::DroppedFull, None);
+        }
+        published.is_ok()
     }
 
     fn start_worker(&self) -> Option<Hub> {
-        let relay = Waiting { common: self.common.clone(), waiting: self.waiting.clone() };
-        // A few of the largest datagrams must fit, whatever the queue's bound.
-        let ring_bytes = self.common.queue.clamp(1 << 20, 1 << 24);
+        let relay = Waiting {
+            common: self.common.clone(),
+            waiting: self.waiting.clone(),
+            limiter: RefCell::new(Limiter::new()),
+        };
+        // On its way to the worker an event shares the ring with those of all other destinations, some
+        // of which may be stuck: room for some 40,000 small events, however the worker is scheduled.
+        let ring_bytes = self.common.queue.clamp(1 << 22, 1 << 24);
         let log = host::log();
         let start = || -> std::io::Result<Hub> {
             let hub = Hub::start(HubOptions { ring_bytes, ..HubOptions::default() }, log.clone())?;
@@ -152,14 +175,29 @@ impl Sender {
         start().inspect_err(|error| log!(log, Error, "cannot start the worker: {error}")).ok()
     }
 
+    /// Counts and reports an event that is dropped.
+    fn dropped(&mut self, key: Key, cause: Tally, why: Option<&str>) {
+        self.common.dropped(key, cause, why, &mut self.limiter);
+    }
+
     fn report(&mut self, message: std::fmt::Arguments<'_>) {
         self.limiter.write(&host::log(), Level::Warning, message);
     }
 }
 
-impl Arena {
-    fn count_tally(&self, what: Tally) {
-        Account::count(self, what, 1);
+impl Common {
+    fn dropped(&self, key: Key, cause: Tally, why: Option<&str>, limiter: &mut Limiter) {
+        self.arena.count_tally(cause, 1);
+        let why = why.unwrap_or(match cause {
+            Tally::DroppedFull => "too much waits already",
+            Tally::DroppedGone => "nobody listens",
+            Tally::DroppedTooLarge => "it is larger than the send buffer (send_buffer)",
+            _ => "the system refused it",
+        });
+        if let Some(target) = self.arena.target(key) {
+            let message = format_args!("dropped an event for {target:?}: {why}");
+            limiter.write(&host::log(), Level::Warning, message);
+        }
     }
 }
 
@@ -167,21 +205,26 @@ impl Arena {
 struct Waiting {
     common: Common,
     waiting: Arc<[AtomicU32]>,
-}
-
-impl Account for Waiting {
-    fn count(&self, what: Tally, by: u64) {
-        Account::count(&self.common.arena, what, by);
-    }
+    limiter: RefCell<Limiter>,
 }
 
 impl Relay for Waiting {
     fn outlet(&self, key: u64) -> Option<Outlet> {
-        self.common.arena.by_key(key).map(|found| self.common.outlet(found.target))
+        self.common.arena.target(Key::from_number(key)).map(|target| self.common.outlet(target))
+    }
+
+    fn count(&self, key: u64, what: Tally, by: u64) {
+        match what {
+            Tally::Sent | Tally::Queued | Tally::Retried => self.common.arena.count_tally(what, by),
+            cause => {
+                let limiter = &mut self.limiter.borrow_mut();
+                (0..by).for_each(|_| self.common.dropped(Key::from_number(key), cause, None, limiter));
+            }
+        }
     }
 
     fn settled(&self, key: u64, count: u64) {
-        if let Some(waiting) = self.waiting.get(slot_of_key(key)) {
+        if let Some(waiting) = self.waiting.get(Key::from_number(key).slot()) {
             waiting.fetch_sub(count as u32, Ordering::Release);
         }
     }

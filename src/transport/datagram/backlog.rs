@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::destination::{Account, Destination, Offered, PAUSE, Progress, Tally};
 use super::outlet::Outlet;
@@ -15,27 +15,48 @@ use crate::event::{Event, Param, Value};
 use crate::hub::{Overflow, Poll, Readiness, Transport, TransportStats};
 
 /// The host's side. Keys name its destinations; they have 48 bits and are never used again.
-pub trait Relay: Account {
+pub trait Relay: Send {
     /// The way to a destination; none if it is no destination any more.
     fn outlet(&self, key: u64) -> Option<Outlet>;
+    /// Counts what became of a destination's datagrams.
+    fn count(&self, key: u64, what: Tally, by: u64);
     /// So many of a destination's datagrams have been sent or dropped.
     fn settled(&self, key: u64, count: u64);
     /// How many bytes may wait for a destination.
     fn limit(&self) -> usize;
 }
 
+/// Counts for one destination.
+struct Of<'a, R>(&'a R, u64);
+
+impl<R: Relay> Account for Of<'_, R> {
+    fn count(&self, what: Tally, by: u64) {
+        self.0.count(self.1, what, by);
+    }
+}
+
+/// How long what waits for a destination is kept when that is none any more.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// The transport.
 pub struct Backlog<R: Relay> {
     relay: R,
     destinations: HashMap<u64, Destination>,
     pausing: Option<Instant>,
+    sweep: Option<Instant>,
     stats: Arc<TransportStats>,
 }
 
 impl<R: Relay> Backlog<R> {
     /// A transport without destinations.
     pub fn new(relay: R) -> Self {
-        Backlog { relay, destinations: HashMap::new(), pausing: None, stats: Arc::default() }
+        Backlog {
+            relay,
+            destinations: HashMap::new(),
+            pausing: None,
+            sweep: None,
+            stats: Arc::default(),
+        }
     }
 
     /// The parameters of the event that carries a datagram to the destination `key`.
@@ -46,7 +67,7 @@ impl<R: Relay> Backlog<R> {
 
     fn flush_one(&mut self, poll: &Poll, key: u64) {
         let Some(destination) = self.destinations.get_mut(&key) else { return };
-        let (left, _, progress) = destination.flush(&self.relay, poll, key);
+        let (left, _, progress) = destination.flush(&Of(&self.relay, key), poll, key);
         self.relay.settled(key, left);
         match progress {
             Progress::Idle => {
@@ -55,6 +76,20 @@ impl<R: Relay> Backlog<R> {
             Progress::Waiting => {}
             Progress::Pausing => self.pausing = Some(Instant::now() + PAUSE),
         }
+    }
+
+    /// Gives up what waits for those who are no destinations any more, and may never read again.
+    fn sweep(&mut self, poll: &Poll) {
+        let relay = &self.relay;
+        self.destinations.retain(|key, destination| {
+            let keep = relay.outlet(*key).is_some();
+            if !keep {
+                let dropped = destination.abandon(poll);
+                relay.count(*key, Tally::DroppedGone, dropped);
+                relay.settled(*key, dropped);
+            }
+            keep
+        });
     }
 }
 
@@ -73,17 +108,18 @@ impl<R: Relay> Transport for Backlog<R> {
         else {
             return;
         };
+        let relay = &self.relay;
         if !self.destinations.contains_key(&key) {
-            let Some(outlet) = self.relay.outlet(key) else {
-                self.relay.count(Tally::DroppedGone, 1);
-                return self.relay.settled(key, 1);
+            let Some(outlet) = relay.outlet(key) else {
+                relay.count(key, Tally::DroppedGone, 1);
+                return relay.settled(key, 1);
             };
-            let fresh = Destination::new(outlet, self.relay.limit(), Overflow::DropNewest);
+            let fresh = Destination::new(outlet, relay.limit(), Overflow::DropNewest);
             self.destinations.insert(key, fresh);
         }
         let Some(destination) = self.destinations.get_mut(&key) else { return };
-        if destination.queue(datagram, &self.relay) != Offered::Taken {
-            self.relay.settled(key, 1);
+        if destination.queue(datagram, &Of(relay, key)) != Offered::Taken {
+            relay.settled(key, 1);
         }
     }
 
@@ -100,6 +136,9 @@ impl<R: Relay> Transport for Backlog<R> {
         for key in unsent {
             self.flush_one(poll, key);
         }
+        if self.sweep.is_none() && !self.destinations.is_empty() {
+            self.sweep = Some(Instant::now() + LINGER);
+        }
     }
 
     fn ready(&mut self, poll: &Poll, key: u64, _readiness: Readiness) {
@@ -107,11 +146,18 @@ impl<R: Relay> Transport for Backlog<R> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.pausing
+        self.pausing.into_iter().chain(self.sweep).min()
     }
 
     fn timeout(&mut self, poll: &Poll) {
-        self.pausing = None;
+        let now = Instant::now();
+        if self.sweep.is_some_and(|sweep| sweep <= now) {
+            self.sweep = None;
+            self.sweep(poll);
+        }
+        if self.pausing.is_some_and(|pausing| pausing <= now) {
+            self.pausing = None;
+        }
         self.flush(poll);
     }
 
@@ -122,7 +168,7 @@ impl<R: Relay> Transport for Backlog<R> {
     fn close(&mut self, poll: &Poll) {
         for (key, mut destination) in self.destinations.drain() {
             let dropped = destination.abandon(poll);
-            self.relay.count(Tally::DroppedFull, dropped);
+            self.relay.count(key, Tally::DroppedFull, dropped);
             self.relay.settled(key, dropped);
         }
     }

@@ -27,7 +27,7 @@ pub enum Tally {
 }
 
 /// Who counts.
-pub trait Account: Send {
+pub trait Account {
     /// Adds to a count.
     fn count(&self, what: Tally, by: u64);
 }

@@ -14,7 +14,7 @@ mod outlet;
 mod subscriber;
 
 pub use crate::wire::Filter;
-pub use address::{AddressError, Target, parse, parse_udp, parse_unix};
+pub use address::{AddressError, Target, parse, parse_udp, parse_udp_with, parse_unix};
 pub use backlog::{Backlog, Relay};
 pub use destination::{Account, Destination, Tally};
 pub use outlet::{Outlet, Sent, SourcePorts};

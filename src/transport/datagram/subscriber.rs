@@ -30,9 +30,19 @@ pub enum Format {
 impl Format {
     /// Appends the event.
     pub fn encode(self, event: &Event<'_>, out: &mut Vec<u8>) {
+        self.encode_parts(event.name(), event.params(), out);
+    }
+
+    /// Appends the event of this name and these parameters.
+    pub fn encode_parts<'a>(
+        self,
+        name: &str,
+        params: impl Iterator<Item = Param<'a>>,
+        out: &mut Vec<u8>,
+    ) {
         match self {
-            Format::Text => text::encode(event, out),
-            Format::Json => jsonrpc::encode(event, out),
+            Format::Text => text::encode_parts(name, params, out),
+            Format::Json => jsonrpc::encode_parts(name, params, out),
         }
     }
 }

@@ -1,0 +1,114 @@
+//! A peer that sends anything: frames into netifs over Ethernet, IP, and the kernel's header for offloads.
+//!
+//! The first byte says which netif; then each frame begins with its length, in two bytes, which counts up
+//! to what there is. A server of TCP and one of UDP are there to be reached.
+
+#![no_main]
+
+use std::ptr::{null, null_mut};
+
+use herald_lwip::core::{herald_lwip_kick, libevent_timeouts_init};
+use herald_lwip::netif::{fdif_add, herald_netif_remove};
+use herald_lwip::nettest::nettest_add;
+use herald_lwip::sys;
+use libfuzzer_sys::fuzz_target;
+
+unsafe extern "C" fn accept(_: *mut libc::c_void, pcb: *mut sys::tcp_pcb, _: sys::err_t) -> sys::err_t {
+    // SAFETY: lwIP's new connection.
+    unsafe { sys::tcp_recv(pcb, Some(received)) };
+    0
+}
+
+unsafe extern "C" fn received(
+    _: *mut libc::c_void,
+    pcb: *mut sys::tcp_pcb,
+    packet: *mut sys::pbuf,
+    _: sys::err_t,
+) -> sys::err_t {
+    // SAFETY: the packet is ours now, the connection lwIP's. What came is sent back.
+    unsafe {
+        if packet.is_null() {
+            sys::tcp_close(pcb);
+        } else {
+            sys::tcp_write(pcb, (*packet).payload, (*packet).len, sys::TCP_WRITE_FLAG_COPY as u8);
+            sys::tcp_recved(pcb, (*packet).tot_len);
+            sys::pbuf_free(packet);
+        }
+    }
+    0
+}
+
+unsafe extern "C" fn echo(
+    _: *mut libc::c_void,
+    pcb: *mut sys::udp_pcb,
+    packet: *mut sys::pbuf,
+    from: *const sys::ip_addr_t,
+    port: u16,
+) {
+    // SAFETY: the packet is ours.
+    unsafe {
+        sys::udp_sendto(pcb, packet, from, port);
+        sys::pbuf_free(packet);
+    }
+}
+
+fn start() -> *mut sys::event_base {
+    // SAFETY: the calls of a program that serves TCP and UDP on port 7.
+    unsafe {
+        let base = sys::event_base_new();
+        libevent_timeouts_init(base);
+        let any = &raw const sys::ip_addr_any_type;
+        let tcp = sys::tcp_new_ip_type(sys::IPADDR_TYPE_ANY as u8);
+        assert_eq!(sys::tcp_bind(tcp, any, 7), 0);
+        sys::tcp_accept(sys::tcp_listen_with_backlog(tcp, 255), Some(accept));
+        let udp = sys::udp_new_ip_type(sys::IPADDR_TYPE_ANY as u8);
+        assert_eq!(sys::udp_bind(udp, any, 7), 0);
+        sys::udp_recv(udp, Some(echo), null_mut());
+        base
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    thread_local!(static BASE: *mut sys::event_base = start());
+    let Some((&kind, mut rest)) = input.split_first() else { return };
+    let base = BASE.with(|base| *base);
+    let mut fds = [0; 2];
+    // SAFETY: the calls of a program whose peer has the other end of a socketpair.
+    unsafe {
+        let mode = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK;
+        assert_eq!(libc::socketpair(libc::AF_UNIX, mode, 0, fds.as_mut_ptr()), 0);
+        let [near, far] = fds;
+        let ether = i32::from(kind & 1);
+        let netif = match kind & 2 {
+            0 => fdif_add(base, near, near, ether),
+            _ => herald_lwip::fuzzing::vnetif_add(base, libc::dup(near), ether),
+        };
+        assert!(!netif.is_null());
+        if kind & 4 != 0 {
+            nettest_add(base, netif, 0, 0.1);
+        }
+        let address = |text: &std::ffi::CStr| {
+            let mut address = std::mem::zeroed();
+            assert_eq!(sys::ipaddr_aton(text.as_ptr(), &mut address), 1);
+            address
+        };
+        let (own, mask, six) = (address(c"10.9.0.1"), address(c"255.255.255.0"), address(c"fd00::1"));
+        sys::netif_set_addr(netif, &own.u_addr.ip4, &mask.u_addr.ip4, null());
+        sys::netif_ip6_addr_set(netif, 1, &six.u_addr.ip6);
+        sys::netif_ip6_addr_set_state(netif, 1, sys::IP6_ADDR_PREFERRED as u8);
+        sys::netif_set_up(netif);
+        while let [high, low, frames @ ..] = rest {
+            let length = usize::from(u16::from_be_bytes([*high, *low])).min(frames.len());
+            let (frame, after) = frames.split_at(length);
+            libc::send(far, frame.as_ptr().cast(), frame.len(), 0);
+            rest = after;
+            sys::event_base_loop(base, (sys::EVLOOP_NONBLOCK | sys::EVLOOP_ONCE) as i32);
+            let mut answer = [0u8; 2048];
+            while libc::recv(far, answer.as_mut_ptr().cast(), answer.len(), 0) >= 0 {}
+        }
+        assert_eq!(herald_lwip_kick(), 0);
+        assert_eq!(herald_netif_remove(netif), 0);
+        libc::close(near);
+        libc::close(far);
+    }
+});

@@ -1,0 +1,21 @@
+//! The promise: lwIP lives in a libevent loop of one thread, whoever else calls is told so, and what it
+//! sends to itself arrives.
+
+#[macro_use]
+mod kit;
+
+cases! { core {
+    nothing_before_init
+    another_lwip_is_refused
+    another_event_base_is_refused
+    another_thread_is_refused
+    threads_can_take_turns
+    timers
+    timeouts_of_lwip
+    to_itself_by_ipv4
+    to_itself_by_ipv6
+    to_itself_by_loopback
+    a_storm_to_itself_leaves_the_loop_alive
+    tickless_sleeps
+    tickless_keeps_connections_going
+} }

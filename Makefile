@@ -97,12 +97,13 @@ bench: build
 		@echo "skipped: the plugin for VPP is measured if HERALD_VPP_SDK names a tree of VPP 26.06")
 
 install:
-	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(OPENL2TP_PLUGIN_DIR) \
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(OPENL2TP_PLUGIN_DIR) \
 		$(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7
 	install -m 755 $(TARGET)/release/libherald.so $(DESTDIR)$(LIBDIR)/libherald.so.$(VERSION)
 	ln -sf libherald.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libherald.so.0
 	ln -sf libherald.so.0 $(DESTDIR)$(LIBDIR)/libherald.so
 	install -m 755 $(TARGET)/release/libherald.so $(DESTDIR)$(OPENL2TP_PLUGIN_DIR)/event_sock.so
+	install -m 755 $(TARGET)/release/herald-apigen $(DESTDIR)$(PREFIX)/bin/herald-apigen
 	install -m 644 include/herald.h $(DESTDIR)$(PREFIX)/include/herald.h
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' herald.pc.in \
 		>$(DESTDIR)$(LIBDIR)/pkgconfig/herald.pc

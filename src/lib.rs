@@ -16,6 +16,9 @@
 //! - [`transport`]: the sockets of each protocol.
 //! - [`config`]: `herald.toml`. [`log`]: the host's log.
 //!
+//! The VPP binary API comes from the crate `herald_vpp_api`: .api files, CRCs, messages, without I/O.
+//! [`wire::vpp_api`] is its protocol, [`transport::vpp_api`] its server.
+//!
 //! `event` depends on nothing; `wire` and `hub` on `event`; `transport` on `hub` and `wire`;
 //! `host` on all of them. A new host is one file under `host/`; a new protocol is one under `wire/`
 //! and one under `transport/`.

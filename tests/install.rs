@@ -87,6 +87,7 @@ fn everything_is_installed_and_nothing_else() {
     let test = "everything_is_installed_and_nothing_else";
     let Some(tree) = Installed::with(test, &["PREFIX=/usr"]) else { return };
     let mut expected = vec![
+        "usr/bin/herald-apigen".to_owned(),
         "usr/include/herald.h".to_owned(),
         "usr/lib/libherald.so -> libherald.so.0".to_owned(),
         format!("usr/lib/libherald.so.0 -> libherald.so.{VERSION}"),
@@ -99,7 +100,11 @@ fn everything_is_installed_and_nothing_else() {
     assert_eq!(tree.files(), expected);
     for name in expected.iter().filter(|name| !name.contains(" -> ")) {
         let mode = fs::metadata(tree.path(name)).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode, if name.contains(".so") { 0o755 } else { 0o644 }, "{name}: {mode:o}");
+        assert_eq!(
+            mode,
+            if name.contains(".so") || name.contains("/bin/") { 0o755 } else { 0o644 },
+            "{name}: {mode:o}"
+        );
     }
     let header = fs::read(kit::include().join("herald.h")).unwrap();
     assert!(fs::read(tree.path("usr/include/herald.h")).unwrap() == header);

@@ -36,6 +36,14 @@ fn golden(file: &str, text: &str) {
 }
 
 #[test]
+fn a_file_that_is_built_in_has_its_name_for_a_path() {
+    let output = apigen(&["vlibmemory/memclnt.api", "--json", "-"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("sockclnt_create_reply"));
+    assert_eq!(apigen(&["vlibmemory/nothing.api"]).status.code(), Some(3));
+}
+
+#[test]
 fn the_seeds_api_as_json_and_as_a_header() {
     let api = data("testgovpp.api");
     let scratch = Scratch::new("apigen");

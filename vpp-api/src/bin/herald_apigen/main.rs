@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use herald_vpp_api::builtin::Builtin;
+use herald_vpp_api::builtin::{self, Builtin};
 use herald_vpp_api::{Api, Rules, header, json, parse};
 
 /// Turns a VPP .api file into api.json and a C header, or checks that its messages have not changed.
@@ -21,7 +21,8 @@ use herald_vpp_api::{Api, Rules, header, json, parse};
 #[derive(Debug, Parser)]
 #[command(name = "herald-apigen", version, after_help = EXIT_CODES)]
 struct Arguments {
-    /// The .api file.
+    /// The .api file, or one that is built in, by the path that imports name: vlibmemory/memclnt.api,
+    /// vpp/api/vpe.api, vnet/ip/ip_types.api, herald.api ...
     file: PathBuf,
 
     /// Look for imports in DIR; may be repeated.
@@ -71,8 +72,11 @@ fn main() -> ExitCode {
 
 /// Does as asked. False means that `--check` found drift; files are written all the same.
 fn run(arguments: &Arguments) -> Result<bool, Failure> {
-    let text = read(&arguments.file)?;
     let name = arguments.file.to_string_lossy();
+    let text = match builtin::text(&name) {
+        Some(text) if !arguments.file.exists() => text.to_owned(),
+        _ => read(&arguments.file)?,
+    };
     let own = arguments.file.parent().map(Path::to_owned);
     let files = files::Directories(arguments.include.iter().cloned().chain(own).collect());
     let api = parse::parse(&name, &text, &(files, Builtin), arguments.release)

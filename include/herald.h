@@ -436,7 +436,7 @@ typedef struct herald_vpp_api_options {
      */
     herald_overflow overflow;
     /**
-     * Bytes of the longest message that is taken from a client; 65536 by default. Whoever sends more is
+     * Bytes of the longest message that is taken from a client, 128 or more; 65536 by default. Whoever sends more is
      * disconnected.
      */
     uint32_t message_bytes;

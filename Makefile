@@ -20,7 +20,7 @@ WARNINGS := -Wall -Wextra -pedantic -Werror
 CFLAGS   ?= -O2 -g
 
 .PHONY: all build c_examples demo test lint loom fuzz fuzz-short bench setup header install install-opensips clean
-.PHONY: lwip c_examples_lwip demo-lwip test-lwip setup-lwip header-lwip install-lwip
+.PHONY: lwip c_examples_lwip demo-lwip test-lwip setup-lwip header-lwip bench-lwip install-lwip
 
 all: build c_examples
 
@@ -125,6 +125,10 @@ c_examples_lwip: lwip
 # Events for a host that only a VDE switch leads to.
 demo-lwip: all c_examples_lwip
 	@sh docs/demo-lwip.sh $(EXAMPLES) $(TARGET)/release/libherald.so
+
+# MB/s and CPU; docs/benchmarks.md. BENCH="fdif tun" runs some.
+bench-lwip: lwip
+	lwip/benches/run $(abspath $(TARGET))/release $(abspath $(TARGET))/lwip-benches $(BENCH)
 
 install-lwip:
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/man/man7

@@ -4,6 +4,7 @@
  * back, so that every byte passes a join twice. Each stream is its own, and compared when it is back. */
 #include "bench.h"
 
+#include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <sys/mman.h>
 

@@ -32,6 +32,8 @@ pub(crate) struct Writer {
     kind: Kind,
     waiting: RefCell<VecDeque<Packet>>,
     bytes: Cell<usize>,
+    /// lwIP has been told to hold back.
+    refused: Cell<bool>,
     event: OnceCell<Event>,
 }
 
@@ -55,6 +57,7 @@ impl Writer {
             kind: kind(fd)?,
             waiting: RefCell::default(),
             bytes: Cell::default(),
+            refused: Cell::default(),
             event: OnceCell::new(),
         });
         let own = Rc::downgrade(&writer);
@@ -80,6 +83,7 @@ impl Writer {
             }
         }
         if self.bytes.get() + packet.len() > LIMIT {
+            self.refused.set(true);
             return Err(Error::new(libc::ENOBUFS, "the peer does not keep up"));
         }
         let copy = packet.copy()?;
@@ -106,6 +110,10 @@ impl Writer {
         }
         if let Some(event) = self.event.get() {
             event.del();
+        }
+        if self.refused.replace(false) {
+            // SAFETY: on lwIP's thread, within no call of its. TCP would try again with its timer only.
+            unsafe { crate::sys::tcp_txnow() };
         }
     }
 

@@ -20,7 +20,7 @@ WARNINGS := -Wall -Wextra -pedantic -Werror
 CFLAGS   ?= -O2 -g
 
 .PHONY: all build c_examples demo test lint loom fuzz fuzz-short bench setup header install install-opensips clean
-.PHONY: lwip test-lwip setup-lwip header-lwip bench-lwip install-lwip
+.PHONY: lwip c_examples_lwip demo-lwip test-lwip setup-lwip header-lwip bench-lwip install-lwip
 
 all: build c_examples
 
@@ -113,6 +113,18 @@ header-lwip: setup-lwip
 
 test-lwip: setup-lwip
 	$(CARGO) test -p herald-lwip
+
+# lwIP's own headers do not pass -pedantic.
+LINK_LWIP := -isystem /usr/include/lwip -L$(TARGET)/release -lherald_lwip -llwip -levent_core -Wl,-rpath,'$$ORIGIN/../release'
+
+c_examples_lwip: lwip
+	@mkdir -p $(EXAMPLES)
+	$(call COMPILE,lwip_echo,$(LINK_LWIP))
+	$(call COMPILE,lwip_gateway,$(LINK_LWIP))
+
+# Events for a host that only a VDE switch leads to.
+demo-lwip: all c_examples_lwip
+	@sh docs/demo-lwip.sh $(EXAMPLES) $(TARGET)/release/libherald.so
 
 # MB/s and CPU; docs/benchmarks.md. BENCH="fdif tun" runs some.
 bench-lwip: lwip

@@ -12,6 +12,7 @@ fn main() {
         println!("cargo:rerun-if-changed={watched}");
     }
     bindings(&root, &out);
+    slirp_bindings(&root, &out);
     header(&root, &out);
     for argument in [
         "-soname,libherald_lwip.so.0",
@@ -43,6 +44,24 @@ fn bindings(root: &Path, out: &Path) {
         .generate()
         .expect("bindgen understands lwIP and libevent")
         .write_to_file(out.join("bindings.rs"))
+        .expect("OUT_DIR can be written to");
+}
+
+/// libslirp's .pc file asks for the development files of glib, which nothing else here needs; compiler and
+/// linker find libslirp where they look anyway.
+fn slirp_bindings(root: &Path, out: &Path) {
+    println!("cargo:rustc-link-lib=slirp");
+    bindgen::builder()
+        .header(root.join("src/sys/slirp.h").to_string_lossy())
+        .allowlist_file(".*/slirp/.*")
+        .blocklist_type("in_addr|in6_addr|sockaddr.*|socklen_t|__socklen_t")
+        .raw_line("use libc::{in_addr, in6_addr, sockaddr, sockaddr_in, sockaddr_in6, socklen_t};")
+        .default_enum_style(bindgen::EnumVariation::Consts)
+        .prepend_enum_name(false)
+        .rust_edition(bindgen::RustEdition::Edition2024)
+        .generate()
+        .expect("libslirp-dev is installed")
+        .write_to_file(out.join("slirp.rs"))
         .expect("OUT_DIR can be written to");
 }
 

@@ -363,6 +363,8 @@ pub unsafe extern "C" fn herald_lwip_init_checked(
 pub extern "C" fn libevent_timeouts_fini() {
     answer((), || {
         let stack = stack()?;
+        crate::host::stop();
+        crate::evbuf::stop();
         // Callbacks of the program may add while we remove.
         while let Some(netif) = stack.netifs().pop() {
             netif.remove();

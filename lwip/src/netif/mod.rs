@@ -15,6 +15,7 @@ mod fd;
 mod hooks;
 mod ifreq;
 mod lwip;
+mod macs;
 mod packet;
 mod process;
 mod reader;
@@ -22,6 +23,8 @@ mod segment;
 mod slirp;
 mod tun;
 mod udptap;
+mod unix;
+mod vde;
 mod vdeport;
 mod vdeswitch;
 mod vnet;
@@ -33,8 +36,13 @@ pub use fd::*;
 pub(crate) use hooks::{Direction, Hook, HookId, Verdict};
 pub use packet::*;
 pub use process::*;
+pub use slirp::*;
 pub use tun::*;
+pub use udptap::*;
+pub use vdeport::*;
+pub use vdeswitch::*;
 
+use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell, UnsafeCell};
 use std::ffi::{CStr, c_char};
 use std::rc::{Rc, Weak};
@@ -61,6 +69,11 @@ pub(crate) trait Driver {
     fn device(&self) -> Option<&CStr> {
         None
     }
+
+    /// Itself, for [`Netif::driver_as`]: of drivers that have functions of their own.
+    fn as_any(&self) -> Option<&dyn Any> {
+        None
+    }
 }
 
 /// What a netif is to be.
@@ -80,7 +93,7 @@ impl Setup {
         Setup { name: *name, ether, mtu: 0, hwaddr: [0; 6] }
     }
 
-    fn mtu(&self) -> Result<u16> {
+    pub fn mtu(&self) -> Result<u16> {
         /// The least MTU of IPv4 (RFC 791). IPv6 wants 1280 (RFC 8200); a link with less has no IPv6.
         const LEAST: u32 = 68;
         match self.mtu {
@@ -169,6 +182,12 @@ impl Netif {
 
     pub fn raw(&self) -> *mut sys::netif {
         self.lwip.get()
+    }
+
+    /// The driver of a netif of one kind, which the function `added` by makes.
+    pub fn driver_as<D: Driver + 'static>(&self, added: &str) -> Result<&D> {
+        let driver = self.driver.get().and_then(|driver| driver.as_any()?.downcast_ref());
+        driver.ok_or_else(|| Error::invalid(format!("{} is not of {added}", self.name())))
     }
 
     pub fn is_ether(&self) -> bool {

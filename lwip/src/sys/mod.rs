@@ -14,6 +14,21 @@
 mod bindings {
     include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 }
+
+/// libslirp, QEMU's user-mode network.
+#[allow(
+    dead_code,
+    missing_docs,
+    non_camel_case_types,
+    non_snake_case,
+    non_upper_case_globals,
+    unsafe_op_in_unsafe_fn,
+    clippy::all,
+    clippy::undocumented_unsafe_blocks
+)]
+pub(crate) mod slirp {
+    include!(concat!(env!("OUT_DIR"), "/slirp.rs"));
+}
 mod twins;
 
 pub use bindings::*;

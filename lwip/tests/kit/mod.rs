@@ -65,6 +65,18 @@ pub fn directory() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("hlwip").tempdir().unwrap()
 }
 
+/// A tool to run cases behind: any error, and any leak of what nobody refers to, fails the case. Long cases are
+/// shorter there.
+pub const VALGRIND: [&str; 7] = [
+    "env",
+    "HERALD_TEST_DIVISOR=50",
+    "valgrind",
+    "--quiet",
+    "--error-exitcode=9",
+    "--leak-check=full",
+    "--errors-for-leak-kinds=definite",
+];
+
 /// Compiles a program of `c/`, linked with the library, so that it finds it wherever it is run.
 pub fn program(name: &str, compiler: Compiler) -> PathBuf {
     compile(&root().join("tests/c").join(name).with_extension("c"), compiler)

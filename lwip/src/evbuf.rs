@@ -1,1 +1,0 @@
-//! lwipevbuf: a TCP connection of lwIP between two evbuffers.

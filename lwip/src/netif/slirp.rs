@@ -1,1 +1,0 @@
-//! slirpif: the local network by sockets of this process.

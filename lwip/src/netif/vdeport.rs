@@ -1,1 +1,0 @@
-//! vdeportif: a port of a VDE switch.

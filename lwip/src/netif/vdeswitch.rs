@@ -1,1 +1,0 @@
-//! vdeswitchif: a VDE switch for others to connect to.

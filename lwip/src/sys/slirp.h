@@ -1,0 +1,2 @@
+/* What bindgen reads: the system's libslirp. */
+#include <slirp/libslirp.h>

@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ * slirpif: lwIP and the host's own network, which is the loopback of a namespace. */
+#include "host.h"
+
+#include <netif/ethernet.h>
+
+#define BYTES (4u << 20)
+#define PORT 7000
+
+static struct netif *start(void)
+{
+    struct netif *netif;
+    ip_addr_t a = address("fec0::15");
+    start_stack();
+    netif = slirpif_add(base);
+    CHECK(netif != NULL);
+    netif_ip6_addr_set(netif, 1, ip_2_ip6(&a));
+    netif_ip6_addr_set_state(netif, 1, IP6_ADDR_PREFERRED);
+    netif_set_default(netif);
+    netif_set_up(netif);
+    return netif;
+}
+
+/* ---- TCP ---- */
+
+/* Takes one connection, gets and sends. */
+static void echo_both(int listener)
+{
+    int fd = accept(listener, NULL, NULL);
+    CHECK(fd >= 0);
+    host_receive(fd, BYTES, false);
+    host_send(fd, BYTES);
+    host_receive(fd, 0, true);
+}
+
+static void tcp(const char *at, const char *to)
+{
+    stream s;
+    int listener;
+    pid_t pid;
+    struct netif *netif;
+    struct herald_netif_counters counters;
+    loopback_up();
+    listener = host_socket(SOCK_STREAM, at, PORT);
+    pid = peer(echo_both, listener);
+    close(listener);
+    netif = start();
+    stream_connect(&s, to, PORT, BYTES);
+    LOOP_UNTIL(s.received == BYTES && s.acked == BYTES);
+    stream_close(&s);
+    LOOP_UNTIL(tcp_active_pcbs == NULL);
+    counters = counters_of(netif);
+    CHECK(counters.rx_bytes > BYTES && counters.tx_bytes > BYTES);
+    SAME(counters.rx_errors + counters.tx_errors + counters.rx_dropped + counters.tx_dropped, 0);
+    stop_stack();
+    join_peer(pid);
+}
+
+static void tcp_ipv4(void) { tcp("127.0.0.1", "10.0.2.2"); }
+static void tcp_ipv6(void) { tcp("::1", "fec0::2"); }
+
+static void a_refused_connection_is_refused_at_once(void)
+{
+    static const char *const hosts[] = {"10.0.2.2", "fec0::2"};
+    stream s;
+    struct netif *netif;
+    unsigned i;
+    loopback_up();
+    netif = start();
+    for (i = 0; i < 2 * COUNT_OF(hosts); i++) {
+        uint64_t sent = counters_of(netif).tx_packets;
+        stream_connect(&s, hosts[i % 2], PORT, 1);
+        LOOP_UNTIL(s.error != ERR_OK);
+        SAME(s.error, ERR_RST);
+        CHECK(!s.connected);
+        /* By the second time the host's hardware address is known: the first SYN has to do, since a
+         * second one would come after seconds. One frame more may be one of neighbour discovery. */
+        if (i >= COUNT_OF(hosts)) CHECK(counters_of(netif).tx_packets - sent <= 2);
+    }
+    stop_stack();
+}
+
+/* Gets all up to the end, and only then sends. */
+static void answer_after_the_end(int listener)
+{
+    int fd = accept(listener, NULL, NULL);
+    CHECK(fd >= 0);
+    host_receive(fd, BYTES, true);
+    host_send(fd, BYTES);
+}
+
+static void our_end_closes_first(void)
+{
+    stream s;
+    int listener;
+    pid_t pid;
+    loopback_up();
+    listener = host_socket(SOCK_STREAM, "127.0.0.1", PORT);
+    pid = peer(answer_after_the_end, listener);
+    close(listener);
+    start();
+    stream_connect(&s, "10.0.2.2", PORT, BYTES);
+    LOOP_UNTIL(s.sent == BYTES);
+    SAME(tcp_shutdown(s.pcb, 0, 1), ERR_OK);
+    LOOP_UNTIL(s.received == BYTES && s.ended);
+    join_peer(pid);
+    stop_stack();
+}
+
+/* Sends and ends, and then gets. */
+static void end_before_the_answer(int listener)
+{
+    int fd = accept(listener, NULL, NULL);
+    CHECK(fd >= 0);
+    host_send(fd, BYTES);
+    CHECK(shutdown(fd, SHUT_WR) == 0);
+    host_receive(fd, BYTES, true);
+}
+
+static void the_far_end_closes_first(void)
+{
+    stream s;
+    int listener;
+    pid_t pid;
+    loopback_up();
+    listener = host_socket(SOCK_STREAM, "127.0.0.1", PORT);
+    pid = peer(end_before_the_answer, listener);
+    close(listener);
+    start();
+    stream_connect(&s, "10.0.2.2", PORT, 0);
+    LOOP_UNTIL(s.received == BYTES && s.ended);
+    s.want = BYTES;
+    stream_fill(&s);
+    LOOP_UNTIL(s.acked == BYTES);
+    stream_close(&s);
+    LOOP_UNTIL(tcp_active_pcbs == NULL);
+    join_peer(pid);
+    stop_stack();
+}
+
+/* ---- UDP ---- */
+
+#define DATAGRAMS 200
+
+typedef struct answers {
+    unsigned count;
+    u16_t length;
+} answers;
+
+static void answered(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *from, u16_t port)
+{
+    answers *a = (answers *)arg;
+    (void)pcb, (void)from;
+    SAME(port, PORT);
+    a->length = p->tot_len;
+    SAME(pbuf_get_at(p, 0), a->count % 256);
+    a->count++;
+    pbuf_free(p);
+}
+
+/* Sends back what it gets, and lengthens it. */
+static void echo_datagrams(int fd)
+{
+    struct sockaddr_storage from;
+    socklen_t length;
+    unsigned char bytes[2048];
+    unsigned i;
+    for (i = 0; i < DATAGRAMS; i++) {
+        ssize_t got;
+        length = sizeof from;
+        got = recvfrom(fd, bytes, sizeof bytes, 0, (struct sockaddr *)&from, &length);
+        CHECK(got > 0);
+        CHECK(sendto(fd, bytes, (size_t)got + 1, 0, (struct sockaddr *)&from, length) == got + 1);
+    }
+}
+
+static void udp(const char *at, const char *to)
+{
+    struct udp_pcb *pcb;
+    answers a = {0, 0};
+    ip_addr_t host = address(to);
+    int fd, before;
+    pid_t pid;
+    loopback_up();
+    fd = host_socket(SOCK_DGRAM, at, PORT);
+    pid = peer(echo_datagrams, fd);
+    close(fd);
+    start();
+    before = open_fds();
+    pcb = udp_new_ip_type(IP_GET_TYPE(&host));
+    udp_recv(pcb, answered, &a);
+    while (a.count < DATAGRAMS) {
+        unsigned next = a.count;
+        u16_t length = (u16_t)(1 + next * 7 % 1400);
+        struct pbuf *p = pbuf_alloc(PBUF_TRANSPORT, length, PBUF_RAM);
+        memset(p->payload, (int)next, length);
+        SAME(udp_sendto(pcb, p, &host, PORT), ERR_OK);
+        pbuf_free(p);
+        LOOP_UNTIL(a.count > next);
+        SAME(a.length, length + 1);
+        SAME(open_fds(), before + 1);
+    }
+    udp_remove(pcb);
+    join_peer(pid);
+    stop_stack();
+}
+
+static void udp_ipv4_takes_one_socket(void) { udp("127.0.0.1", "10.0.2.2"); }
+static void udp_ipv6_takes_one_socket(void) { udp("::1", "fec0::2"); }
+
+/* ---- forwarding ---- */
+
+static int forward(struct netif *netif, int is_udp, const char *host, unsigned host_port, const char *guest,
+                   unsigned guest_port)
+{
+    struct sockaddr_storage from, to;
+    socklen_t from_length = host_address(&from, host, host_port);
+    socklen_t to_length = host_address(&to, guest, guest_port);
+    return herald_slirpif_add_hostfwd(netif, is_udp, (struct sockaddr *)&from, from_length,
+                                      (struct sockaddr *)&to, to_length);
+}
+
+static int forward_no_longer(struct netif *netif, int is_udp, const char *host, unsigned port)
+{
+    struct sockaddr_storage from;
+    socklen_t length = host_address(&from, host, port);
+    return herald_slirpif_remove_hostfwd(netif, is_udp, (struct sockaddr *)&from, length);
+}
+
+static const char *forwarded_at;
+
+/* Connects when it is told to by a byte, and again when it has been forbidden. */
+static void connect_in(int fd)
+{
+    struct sockaddr_storage a;
+    socklen_t length = host_address(&a, forwarded_at, PORT);
+    char byte;
+    int in;
+    SAME(read(fd, &byte, 1), 1);
+    in = host_connect(SOCK_STREAM, forwarded_at, PORT);
+    host_send(in, BYTES);
+    CHECK(shutdown(in, SHUT_WR) == 0);
+    host_receive(in, BYTES, true);
+    close(in);
+    SAME(write(fd, "", 1), 1);
+    SAME(read(fd, &byte, 1), 1);
+    in = socket(a.ss_family, SOCK_STREAM, 0);
+    CHECK(connect(in, (struct sockaddr *)&a, length) == -1);
+    SAME(errno, ECONNREFUSED);
+}
+
+static void forwarded_tcp(const char *host, const char *guest)
+{
+    int fds[2];
+    pid_t pid;
+    struct netif *netif;
+    stream s;
+    char byte;
+    loopback_up();
+    forwarded_at = host;
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+    pid = peer(connect_in, fds[1]);
+    netif = start();
+    stream_listen(&s, 80, BYTES);
+    SAME(forward(netif, 0, host, PORT, guest, 80), 0);
+    REFUSED(forward(netif, 0, host, PORT, guest, 80) == 0, EADDRINUSE, "port 7000");
+    SAME(write(fds[0], "", 1), 1);
+    LOOP_UNTIL(s.ended && s.received == BYTES && s.acked == BYTES);
+    stream_close(&s);
+    CHECK(fcntl(fds[0], F_SETFL, O_NONBLOCK) == 0);
+    LOOP_UNTIL(read(fds[0], &byte, 1) == 1);
+    SAME(forward_no_longer(netif, 0, host, PORT), 0);
+    REFUSED(forward_no_longer(netif, 0, host, PORT) == 0, ENOENT, "is not forwarded");
+    SAME(write(fds[0], "", 1), 1);
+    join_peer(pid);
+    stop_stack();
+}
+
+static void forwarded_tcp_ipv4(void) { forwarded_tcp("127.0.0.1", "0.0.0.0"); }
+static void forwarded_tcp_ipv6(void) { forwarded_tcp("::1", "fec0::15"); }
+
+static void echo_once(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *from, u16_t port)
+{
+    ++*(unsigned *)arg;
+    SAME(udp_sendto(pcb, p, from, port), ERR_OK);
+    pbuf_free(p);
+}
+
+static void ask_once(int fd)
+{
+    char bytes[16];
+    int in = host_connect(SOCK_DGRAM, "127.0.0.1", PORT);
+    SAME(read(fd, bytes, 1), 1);
+    SAME(send(in, "question", 8, 0), 8);
+    SAME(recv(in, bytes, sizeof bytes, 0), 8);
+    CHECK(memcmp(bytes, "question", 8) == 0);
+    SAME(write(fd, "", 1), 1);
+}
+
+static void forwarded_udp(void)
+{
+    int fds[2];
+    pid_t pid;
+    struct netif *netif;
+    struct udp_pcb *pcb = NULL;
+    unsigned asked = 0;
+    char byte;
+    loopback_up();
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+    pid = peer(ask_once, fds[1]);
+    netif = start();
+    pcb = udp_new();
+    SAME(udp_bind(pcb, IP_ANY_TYPE, 53), ERR_OK);
+    udp_recv(pcb, echo_once, &asked);
+    SAME(forward(netif, 1, "127.0.0.1", PORT, "10.0.2.15", 53), 0);
+    SAME(write(fds[0], "", 1), 1);
+    CHECK(fcntl(fds[0], F_SETFL, O_NONBLOCK) == 0);
+    LOOP_UNTIL(read(fds[0], &byte, 1) == 1);
+    SAME(asked, 1);
+    SAME(forward_no_longer(netif, 1, "127.0.0.1", PORT), 0);
+    udp_remove(pcb);
+    join_peer(pid);
+    stop_stack();
+}
+
+/* ---- options ---- */
+
+static void the_network_can_be_another(void)
+{
+    stream s;
+    int listener;
+    pid_t pid;
+    struct netif *netif;
+    struct herald_slirpif_options options;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.network = "192.168.7.0/24";
+    options.network6 = "fd00:7::/64";
+    options.mtu = 1400;
+    loopback_up();
+    listener = host_socket(SOCK_STREAM, "127.0.0.1", PORT);
+    pid = peer(echo_both, listener);
+    close(listener);
+    start_stack();
+    netif = slirpif_add_ex(base, &options);
+    CHECK(netif != NULL);
+    SAME(netif->mtu, 1400);
+    netif_set_default(netif);
+    netif_set_up(netif);
+    stream_connect(&s, "192.168.7.2", PORT, BYTES);
+    LOOP_UNTIL(s.received == BYTES && s.acked == BYTES);
+    /* The router's advertisement has given us an address of the other family. */
+    LOOP_UNTIL(ip6_addr_isvalid(netif_ip6_addr_state(netif, 1)));
+    SAME(netif_ip6_addr(netif, 1)->addr[0], lwip_htonl(0xfd000007));
+    stream_close(&s);
+    LOOP_UNTIL(tcp_active_pcbs == NULL);
+    stop_stack();
+    join_peer(pid);
+}
+
+static void what_cannot_be_is_refused(void)
+{
+    struct herald_slirpif_options options;
+    struct sockaddr_storage a;
+    struct netif *netif, *other;
+    int fds[2];
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    loopback_up();
+    errno = 0;
+    CHECK(slirpif_add((struct event_base *)&options) == NULL);
+    SAME(errno, ENXIO);
+    netif = start();
+    options.network = "10.0.2.1/24";
+    REFUSED(slirpif_add_ex(base, &options), EINVAL, "10.0.2.1/24");
+    options.network = NULL;
+    options.network6 = "fec0::/48";
+    REFUSED(slirpif_add_ex(base, &options), EINVAL, "fec0::/48");
+    options.network6 = NULL;
+    options.mtu = 67;
+    REFUSED(slirpif_add_ex(base, &options), EINVAL, "MTU of 67");
+    REFUSED(forward(netif, 0, "127.0.0.1", 0, "10.0.2.15", 80) == 0, EINVAL, "port of 0");
+    REFUSED(forward(netif, 0, "::1", PORT, "10.0.2.15", 80) == 0, EINVAL, "different families");
+    REFUSED(forward(netif, 0, "::1", PORT, "::", 80) == 0, EINVAL, "has to be given");
+    memset(&a, 0, sizeof a);
+    a.ss_family = AF_UNIX;
+    REFUSED(herald_slirpif_remove_hostfwd(netif, 0, (struct sockaddr *)&a, sizeof a) == 0, EAFNOSUPPORT,
+            "neither of IPv4 nor of IPv6");
+    a.ss_family = AF_INET;
+    REFUSED(herald_slirpif_remove_hostfwd(netif, 0, (struct sockaddr *)&a, 4) == 0, EAFNOSUPPORT,
+            "cut off");
+    REFUSED(herald_slirpif_remove_hostfwd(netif, 0, NULL, 0) == 0, EINVAL, "NULL");
+    CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, fds) == 0);
+    other = fdif_add(base, fds[0], fds[0], 1);
+    REFUSED(forward_no_longer(other, 0, "127.0.0.1", PORT) == 0, EINVAL, "not of slirpif_add()");
+    stop_stack();
+}
+
+static void without_host_loopback(void)
+{
+    struct herald_slirpif_options options;
+    stream s;
+    struct netif *netif;
+    int listener;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.no_host_loopback = true;
+    loopback_up();
+    listener = host_socket(SOCK_STREAM, "127.0.0.1", PORT);
+    CHECK(fcntl(listener, F_SETFL, O_NONBLOCK) == 0);
+    start_stack();
+    netif = slirpif_add_ex(base, &options);
+    netif_set_default(netif);
+    netif_set_up(netif);
+    stream_connect(&s, "10.0.2.2", PORT, 1);
+    LOOP_UNTIL(s.error != ERR_OK);
+    CHECK(accept(listener, NULL, NULL) == -1);
+    stop_stack();
+}
+
+/* ---- ends ---- */
+
+/* With connections that are being made, that are open, and forwarded ports; before and after the loop has
+ * run; and the netif or the whole stack first. */
+static void removal_at_any_time(void)
+{
+    unsigned i, count = scaled(300);
+    int listener, before;
+    loopback_up();
+    listener = host_socket(SOCK_STREAM, "127.0.0.1", PORT);
+    base = event_base_new();
+    before = open_fds();
+    for (i = 0; i < count; i++) {
+        struct netif *netif;
+        stream s;
+        unsigned turns = i % 8;
+        SAME(herald_lwip_init(base), 0);
+        netif = slirpif_add(base);
+        CHECK(netif != NULL);
+        netif_set_default(netif);
+        netif_set_up(netif);
+        SAME(forward(netif, i & 1, "127.0.0.1", PORT + 1, "0.0.0.0", 80), 0);
+        stream_connect(&s, "10.0.2.2", PORT, 100000);
+        while (turns-- > 0) event_base_loop(base, EVLOOP_NONBLOCK);
+        if (i % 3 == 0) SAME(herald_netif_remove(netif), 0);
+        else if (i % 3 == 1) stream_close(&s);
+        if (i % 5 == 0) event_base_loop(base, EVLOOP_NONBLOCK);
+        libevent_timeouts_fini();
+        if (s.pcb != NULL) {
+            tcp_arg(s.pcb, NULL);
+            tcp_err(s.pcb, NULL);
+            tcp_abort(s.pcb);
+        }
+        while (tcp_active_pcbs != NULL) tcp_abort(tcp_active_pcbs);
+        SAME(open_fds(), before);
+        if (i % 50 == 49) {
+            /* Empties the listener's queue. */
+            close(listener);
+            listener = host_socket(SOCK_STREAM, "127.0.0.1", PORT);
+        }
+    }
+    event_base_free(base);
+}
+
+static void any_frame_is_survived(void)
+{
+    unsigned i, count = scaled(20000);
+    struct netif *netif;
+    loopback_up();
+    netif = start();
+    srand(7);
+    for (i = 0; i < count; i++) {
+        u16_t j, length = (u16_t)(1 + rand() % 200);
+        struct pbuf *p = pbuf_alloc(PBUF_RAW, length, PBUF_RAM);
+        unsigned char *bytes = (unsigned char *)p->payload;
+        for (j = 0; j < length; j++) bytes[j] = (unsigned char)rand();
+        if (length > 34) {
+            static const u16_t types[] = {0x0800, 0x0806, 0x86dd};
+            static const unsigned char protocols[] = {1, 6, 17, 58};
+            u16_t type = types[rand() % 3];
+            bytes[12] = (unsigned char)(type >> 8), bytes[13] = (unsigned char)type;
+            bytes[14] = type == 0x0800 ? 0x45 : 0x60;
+            bytes[23] = bytes[20] = protocols[rand() % 4];
+        }
+        netif->linkoutput(netif, p);
+        pbuf_free(p);
+        if (i % 64 == 0) event_base_loop(base, EVLOOP_NONBLOCK);
+    }
+    event_base_loop(base, EVLOOP_NONBLOCK);
+    stop_stack();
+}
+
+static const test tests[] = {
+    {"tcp_ipv4", tcp_ipv4},
+    {"tcp_ipv6", tcp_ipv6},
+    {"a_refused_connection_is_refused_at_once", a_refused_connection_is_refused_at_once},
+    {"our_end_closes_first", our_end_closes_first},
+    {"the_far_end_closes_first", the_far_end_closes_first},
+    {"udp_ipv4_takes_one_socket", udp_ipv4_takes_one_socket},
+    {"udp_ipv6_takes_one_socket", udp_ipv6_takes_one_socket},
+    {"forwarded_tcp_ipv4", forwarded_tcp_ipv4},
+    {"forwarded_tcp_ipv6", forwarded_tcp_ipv6},
+    {"forwarded_udp", forwarded_udp},
+    {"the_network_can_be_another", the_network_can_be_another},
+    {"what_cannot_be_is_refused", what_cannot_be_is_refused},
+    {"without_host_loopback", without_host_loopback},
+    {"removal_at_any_time", removal_at_any_time},
+    {"any_frame_is_survived", any_frame_is_survived},
+};
+
+int main(int argc, char **argv)
+{
+    return run_tests(argc, argv, tests, COUNT_OF(tests));
+}

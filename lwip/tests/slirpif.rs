@@ -1,0 +1,24 @@
+//! The promise: slirpif reaches the host's network by TCP and UDP, of IPv4 and IPv6, in both directions;
+//! what is refused there is refused here at once, and a half-closed connection goes on half.
+
+#[macro_use]
+mod kit;
+
+// The host's loopback is that of a namespace, so that ports can be named.
+cases! { slirpif behind ["unshare", "-n"] => {
+    tcp_ipv4
+    tcp_ipv6
+    a_refused_connection_is_refused_at_once
+    our_end_closes_first
+    the_far_end_closes_first
+    udp_ipv4_takes_one_socket
+    udp_ipv6_takes_one_socket
+    forwarded_tcp_ipv4
+    forwarded_tcp_ipv6
+    forwarded_udp
+    the_network_can_be_another
+    what_cannot_be_is_refused
+    without_host_loopback
+    removal_at_any_time
+    any_frame_is_survived
+} }

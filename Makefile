@@ -20,7 +20,7 @@ WARNINGS := -Wall -Wextra -pedantic -Werror
 CFLAGS   ?= -O2 -g
 
 .PHONY: all build c_examples demo test lint loom fuzz fuzz-short bench setup header install install-opensips clean
-.PHONY: lwip test-lwip setup-lwip header-lwip install-lwip
+.PHONY: lwip test-lwip setup-lwip header-lwip bench-lwip install-lwip
 
 all: build c_examples
 
@@ -113,6 +113,10 @@ header-lwip: setup-lwip
 
 test-lwip: setup-lwip
 	$(CARGO) test -p herald-lwip
+
+# MB/s and CPU; docs/benchmarks.md. BENCH="fdif tun" runs some.
+bench-lwip: lwip
+	lwip/benches/run $(abspath $(TARGET))/release $(abspath $(TARGET))/lwip-benches $(BENCH)
 
 install-lwip:
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/man/man7

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * slirpif against slirp4netns: one TCP connection to a server at the host's loopback, each way, at MTU 1500,
+ * every byte compared; what everybody but the server takes of the processor; and how long it takes to learn
+ * that a connection is refused. The host is a network namespace; slirp4netns has another one, whose TCP is
+ * the kernel's. Each figure is the median of three runs. */
+#include "host.h"
+
+#include <sched.h>
+#include <sys/resource.h>
+
+#define BYTES (256u << 20)
+#define RUNS 3
+#define PORT 7000
+#define CLOSED 7001
+
+/* Not a power of two, so that what is in the wrong place is wrong. */
+#define BLOCK 65521u
+static unsigned char block[2 * BLOCK];
+
+/* As much of the stream as there is from a place on, at most a block. */
+static const unsigned char *stream_at(size_t at) { return block + at % BLOCK; }
+
+static void compare(const unsigned char *bytes, size_t length, size_t at)
+{
+    while (length > 0) {
+        size_t part = length < BLOCK ? length : BLOCK;
+        CHECK(memcmp(bytes, stream_at(at), part) == 0);
+        bytes += part, at += part, length -= part;
+    }
+}
+
+/* ---- the kernel's TCP ---- */
+
+static void kernel_send(int fd)
+{
+    size_t at = 0;
+    while (at < BYTES) {
+        size_t length = BYTES - at < BLOCK ? BYTES - at : BLOCK;
+        ssize_t sent = send(fd, stream_at(at), length, MSG_NOSIGNAL);
+        CHECK(sent > 0);
+        at += (size_t)sent;
+    }
+}
+
+static void kernel_receive(int fd)
+{
+    static unsigned char bytes[1 << 18];
+    size_t at = 0;
+    while (at < BYTES) {
+        ssize_t got = recv(fd, bytes, sizeof bytes, 0);
+        CHECK(got > 0);
+        compare(bytes, (size_t)got, at);
+        at += (size_t)got;
+    }
+    SAME(at, BYTES);
+}
+
+static bool up;
+
+static void serve(int listener)
+{
+    int fd = accept(listener, NULL, NULL);
+    char byte = 0;
+    CHECK(fd >= 0);
+    if (up) {
+        kernel_receive(fd);
+        SAME(send(fd, &byte, 1, MSG_NOSIGNAL), 1);
+    } else {
+        kernel_send(fd);
+    }
+    CHECK(recv(fd, &byte, 1, 0) == 0);
+}
+
+/* ---- lwIP's ---- */
+
+typedef struct flow {
+    struct tcp_pcb *pcb;
+    size_t sent, received;
+    bool connected;
+    err_t error;
+} flow;
+
+static void flow_fill(flow *f)
+{
+    while (f->sent < BYTES) {
+        size_t length = BYTES - f->sent, room = tcp_sndbuf(f->pcb);
+        if (length > room) length = room;
+        if (length > BLOCK) length = BLOCK;
+        if (length == 0 || tcp_write(f->pcb, stream_at(f->sent), (u16_t)length, 0) != ERR_OK) break;
+        f->sent += length;
+    }
+    tcp_output(f->pcb);
+}
+
+static err_t flow_sent(void *arg, struct tcp_pcb *pcb, u16_t length)
+{
+    (void)pcb, (void)length;
+    flow_fill((flow *)arg);
+    return ERR_OK;
+}
+
+static err_t flow_received(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
+{
+    flow *f = (flow *)arg;
+    struct pbuf *q;
+    SAME(err, ERR_OK);
+    CHECK(p != NULL);
+    for (q = p; q != NULL; q = q->next) {
+        if (!up) compare((unsigned char *)q->payload, q->len, f->received);
+        f->received += q->len;
+    }
+    tcp_recved(pcb, p->tot_len);
+    pbuf_free(p);
+    return ERR_OK;
+}
+
+static err_t flow_connected(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+    flow *f = (flow *)arg;
+    (void)pcb;
+    SAME(err, ERR_OK);
+    f->connected = true;
+    return ERR_OK;
+}
+
+static void flow_failed(void *arg, err_t err)
+{
+    flow *f = (flow *)arg;
+    f->pcb = NULL;
+    f->error = err;
+}
+
+static void flow_start(flow *f, u16_t port)
+{
+    ip_addr_t host = address("10.0.2.2");
+    memset(f, 0, sizeof *f);
+    f->pcb = tcp_new();
+    tcp_arg(f->pcb, f);
+    tcp_recv(f->pcb, flow_received);
+    tcp_err(f->pcb, flow_failed);
+    if (up) tcp_sent(f->pcb, flow_sent);
+    SAME(tcp_connect(f->pcb, &host, port, flow_connected), ERR_OK);
+}
+
+/* ---- one measurement ---- */
+
+typedef struct figures {
+    double seconds, cpu, refused;
+} figures;
+
+static double cpu_of(int who)
+{
+    struct rusage u;
+    CHECK(getrusage(who, &u) == 0);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec)
+           + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
+static void by_slirpif(figures *result)
+{
+    struct netif *netif;
+    flow f;
+    double start, cpu;
+    start_stack();
+    netif = slirpif_add(base);
+    CHECK(netif != NULL);
+    netif_set_default(netif);
+    netif_set_up(netif);
+    flow_start(&f, PORT);
+    LOOP_UNTIL(f.connected);
+    start = now(), cpu = cpu_of(RUSAGE_SELF);
+    if (up) flow_fill(&f);
+    LOOP_UNTIL(f.received == (up ? 1 : BYTES));
+    result->seconds = now() - start, result->cpu = cpu_of(RUSAGE_SELF) - cpu;
+    tcp_arg(f.pcb, NULL);
+    tcp_recv(f.pcb, NULL);
+    tcp_sent(f.pcb, NULL);
+    tcp_err(f.pcb, NULL);
+    SAME(tcp_close(f.pcb), ERR_OK);
+    start = now();
+    flow_start(&f, CLOSED);
+    LOOP_UNTIL(f.error != ERR_OK);
+    result->refused = now() - start;
+    SAME(f.error, ERR_RST);
+    LOOP_UNTIL(tcp_active_pcbs == NULL);
+    stop_stack();
+}
+
+/* In a namespace of its own, for which slirp4netns is started. */
+static void by_kernel(int fd, figures *result)
+{
+    struct sockaddr_storage closed;
+    socklen_t length = host_address(&closed, "10.0.2.2", CLOSED);
+    int tcp;
+    double start, cpu;
+    char byte = 0;
+    CHECK(unshare(CLONE_NEWNET) == 0);
+    SAME(write(fd, &byte, 1), 1);
+    SAME(read(fd, &byte, 1), 1);
+    tcp = host_connect(SOCK_STREAM, "10.0.2.2", PORT);
+    start = now(), cpu = cpu_of(RUSAGE_SELF);
+    if (up) {
+        kernel_send(tcp);
+        SAME(recv(tcp, &byte, 1, 0), 1);
+    } else {
+        kernel_receive(tcp);
+    }
+    result->seconds = now() - start, result->cpu = cpu_of(RUSAGE_SELF) - cpu;
+    close(tcp);
+    tcp = socket(AF_INET, SOCK_STREAM, 0);
+    start = now();
+    CHECK(connect(tcp, (struct sockaddr *)&closed, length) == -1);
+    result->refused = now() - start;
+}
+
+static void by_slirp4netns(figures *result)
+{
+    int client[2], ready[2], exit_at[2];
+    pid_t client_pid, pid;
+    char byte, ready_text[40], exit_text[40], pid_text[40];
+    struct rusage usage;
+    int status;
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, client) == 0 && pipe(ready) == 0 && pipe(exit_at) == 0);
+    client_pid = fork();
+    CHECK(client_pid >= 0);
+    if (client_pid == 0) {
+        figures mine;
+        close(exit_at[1]);
+        by_kernel(client[1], &mine);
+        SAME(write(client[1], &mine, sizeof mine), sizeof mine);
+        _exit(0);
+    }
+    SAME(read(client[0], &byte, 1), 1);
+    snprintf(ready_text, sizeof ready_text, "--ready-fd=%d", ready[1]);
+    snprintf(exit_text, sizeof exit_text, "--exit-fd=%d", exit_at[0]);
+    snprintf(pid_text, sizeof pid_text, "%d", client_pid);
+    pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDWR);
+        close(exit_at[1]);
+        dup2(null, 1), dup2(null, 2);
+        execlp("slirp4netns", "slirp4netns", "--configure", "--mtu=1500", ready_text, exit_text, pid_text,
+               "tap0", (char *)NULL);
+        _exit(127);
+    }
+    close(ready[1]);
+    CHECK(read(ready[0], &byte, 1) == 1);
+    SAME(write(client[0], &byte, 1), 1);
+    SAME(read(client[0], result, sizeof *result), sizeof *result);
+    SAME(waitpid(client_pid, &status, 0), client_pid);
+    SAME(status, 0);
+    close(exit_at[1]);
+    SAME(wait4(pid, &status, 0, &usage), pid);
+    result->cpu += (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
+                   + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    close(client[0]), close(client[1]), close(ready[0]), close(exit_at[0]);
+}
+
+/* In a process of its own, beside a server. */
+static figures measure(void (*by)(figures *))
+{
+    figures result;
+    int fds[2], listener = host_socket(SOCK_STREAM, "127.0.0.1", PORT);
+    pid_t server = peer(serve, listener), pid;
+    close(listener);
+    CHECK(pipe(fds) == 0);
+    pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        by(&result);
+        SAME(write(fds[1], &result, sizeof result), sizeof result);
+        _exit(0);
+    }
+    close(fds[1]);
+    SAME(read(fds[0], &result, sizeof result), sizeof result);
+    close(fds[0]);
+    join_peer(pid);
+    join_peer(server);
+    return result;
+}
+
+static int by_seconds(const void *a, const void *b)
+{
+    double difference = ((const figures *)a)->seconds - ((const figures *)b)->seconds;
+    return (difference > 0) - (difference < 0);
+}
+
+static figures median(const char *name, void (*by)(figures *))
+{
+    figures all[RUNS];
+    unsigned i;
+    for (i = 0; i < RUNS; i++) all[i] = measure(by);
+    qsort(all, RUNS, sizeof all[0], by_seconds);
+    printf("%-28s %7.0f %7.2f\n", name, BYTES / all[RUNS / 2].seconds / 1e6,
+           all[RUNS / 2].cpu * 1e9 / BYTES);
+    fflush(stdout);
+    return all[RUNS / 2];
+}
+
+int main(void)
+{
+    figures ours, theirs;
+    size_t i;
+    for (i = 0; i < sizeof block; i++) block[i] = pattern(i % BLOCK);
+    signal(SIGPIPE, SIG_IGN);
+    if (unshare(CLONE_NEWNET) != 0) {
+        puts("skipped: slirpif against slirp4netns: no network namespaces here");
+        return 0;
+    }
+    loopback_up();
+    for (up = true;; up = false) {
+        ours = median(up ? "slirpif, lwIP to host" : "slirpif, host to lwIP", by_slirpif);
+        theirs = median(up ? "slirp4netns, guest to host" : "slirp4netns, host to guest", by_slirp4netns);
+        printf("%-28s %6.1fx (aim: 2), %.1fx of the processor\n", "", theirs.seconds / ours.seconds,
+               ours.cpu / theirs.cpu);
+        if (!up) break;
+    }
+    printf("%-28s %7.2f ms (aim: below 50); slirp4netns %.2f ms\n", "refused after", ours.refused * 1e3,
+           theirs.refused * 1e3);
+    return 0;
+}

@@ -95,18 +95,29 @@ pub(crate) fn stack_on(base: *mut sys::event_base) -> Result<Rc<Stack>> {
 pub(crate) fn run(callback: impl FnOnce()) {
     // The panic hook has reported it.
     let _ = catch_unwind(AssertUnwindSafe(|| {
-        let entered = stack();
-        if let Ok(stack) = &entered {
-            stack.depth.set(stack.depth.get() + 1);
-        }
-        let _ = catch_unwind(AssertUnwindSafe(callback));
-        if let Ok(stack) = &entered {
-            stack.depth.set(stack.depth.get() - 1);
-        }
+        let within = stack().ok().map(Within::new);
+        callback();
+        drop(within);
         if let Ok(stack) = stack() {
             stack.settle();
         }
     }));
+}
+
+/// While it lives, a callback of ours is running.
+struct Within(Rc<Stack>);
+
+impl Within {
+    fn new(stack: Rc<Stack>) -> Within {
+        stack.depth.set(stack.depth.get() + 1);
+        Within(stack)
+    }
+}
+
+impl Drop for Within {
+    fn drop(&mut self) {
+        self.0.depth.set(self.0.depth.get() - 1);
+    }
 }
 
 impl Stack {

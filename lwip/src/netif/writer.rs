@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::RawFd;
 use std::rc::{Rc, Weak};
 
+use super::reader::uninterrupted;
 use super::{ETHERNET, Netif};
 use crate::core::{self, Collect};
 use crate::error::{Error, Result};
@@ -253,18 +254,6 @@ fn is_tcp_segment(packet: &Packet, link: usize) -> bool {
         _ => None,
     };
     bytes.len() == packet.len() && protocol == Some(&TCP)
-}
-
-fn uninterrupted(mut call: impl FnMut() -> isize) -> io::Result<usize> {
-    loop {
-        match usize::try_from(call()) {
-            Ok(done) => return Ok(done),
-            Err(_) => match io::Error::last_os_error() {
-                error if error.kind() == ErrorKind::Interrupted => {}
-                error => return Err(error),
-            },
-        }
-    }
 }
 
 fn kind(fd: RawFd) -> Result<Kind> {

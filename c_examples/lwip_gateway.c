@@ -86,6 +86,11 @@ static err_t accepted(void *arg, struct tcp_pcb *pcb, err_t err)
         free(c);
         return ERR_MEM;
     }
+    /* A host that has vanished is found out within two minutes. */
+    ip_set_option(pcb, SOF_KEEPALIVE);
+    pcb->keep_idle = 60000;
+    pcb->keep_intvl = 10000;
+    pcb->keep_cnt = 6;
     c->gateway = g;
     c->next = g->connections;
     c->previous = &g->connections;

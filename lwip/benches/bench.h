@@ -11,6 +11,7 @@
 #include "linux.h"
 
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 /* A stream is this over and over. */
 #define PERIOD 65521u
@@ -162,6 +163,23 @@ static inline void bulk_receive(int fd, size_t bytes)
 }
 
 /* ---- measuring ---- */
+
+static inline void woken(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what, (void)arg;
+}
+
+/* Runs the loop until a child has ended, well; its end wakes the loop up. */
+static inline void loop_until_ended(pid_t pid)
+{
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0), status;
+    struct event *event = event_new(base, fd, EV_READ, woken, NULL);
+    CHECK(fd >= 0 && event != NULL && event_add(event, NULL) == 0);
+    LOOP_UNTIL(waitpid(pid, &status, WNOHANG) == pid);
+    event_free(event);
+    close(fd);
+    SAME(status, 0);
+}
 
 typedef struct result {
     double mb_per_s, ns_per_byte;

@@ -94,15 +94,13 @@ static void run(size_t bytes)
     int fds[2];
     pid_t pid;
     flow f;
-    int status;
     amount = bytes;
     CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, fds) == 0);
     pid = peer(receiver, fds[1]);
     start_stack();
     set_up(link_over(fds[0]), "10.9.0.1", "fd00::1");
     flow_connect(&f, "10.9.0.2", 7, bytes);
-    LOOP_UNTIL(waitpid(pid, &status, WNOHANG) == pid);
-    SAME(status, 0);
+    loop_until_ended(pid);
 }
 
 static void ours(size_t bytes) { copying = false; run(bytes); }

@@ -16,13 +16,6 @@ static void link_up(void)
     set_up(tunif_add_ex(base, NULL, 0, &options), "10.9.0.2", "fd00::2");
 }
 
-static void loop_until_ended(pid_t pid)
-{
-    int status;
-    LOOP_UNTIL(waitpid(pid, &status, WNOHANG) == pid);
-    SAME(status, 0);
-}
-
 static void from_the_kernel(size_t bytes)
 {
     flow f;

@@ -10,7 +10,7 @@ use std::ffi::c_int;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,11 @@ pub(crate) struct Ending {
     pub _owner: Box<dyn Any>,
 }
 
+/// What collects while lwIP is at work, and goes out when it has come to rest.
+pub(crate) trait Collect {
+    fn flush(&self);
+}
+
 /// What the thread that owns lwIP has.
 pub(crate) struct Stack {
     base: NonNull<sys::event_base>,
@@ -45,6 +50,9 @@ pub(crate) struct Stack {
     due: Cell<Option<Instant>>,
     tickless: Cell<bool>,
     settling: Cell<bool>,
+    /// How many callbacks of ours are running, one within the other.
+    depth: Cell<usize>,
+    collected: RefCell<Vec<Weak<dyn Collect>>>,
     netifs: RefCell<Vec<Rc<Netif>>>,
     timers: RefCell<Vec<Rc<Timer>>>,
     deferred: RefCell<VecDeque<Box<dyn FnOnce()>>>,
@@ -87,11 +95,29 @@ pub(crate) fn stack_on(base: *mut sys::event_base) -> Result<Rc<Stack>> {
 pub(crate) fn run(callback: impl FnOnce()) {
     // The panic hook has reported it.
     let _ = catch_unwind(AssertUnwindSafe(|| {
+        let within = stack().ok().map(Within::new);
         callback();
+        drop(within);
         if let Ok(stack) = stack() {
             stack.settle();
         }
     }));
+}
+
+/// While it lives, a callback of ours is running.
+struct Within(Rc<Stack>);
+
+impl Within {
+    fn new(stack: Rc<Stack>) -> Within {
+        stack.depth.set(stack.depth.get() + 1);
+        Within(stack)
+    }
+}
+
+impl Drop for Within {
+    fn drop(&mut self) {
+        self.0.depth.set(self.0.depth.get() - 1);
+    }
 }
 
 impl Stack {
@@ -144,6 +170,15 @@ impl Stack {
         }
     }
 
+    /// Has something flushed when lwIP comes to rest: at the end of the callback that is running, or from
+    /// the loop if there is none.
+    pub fn flush_at_rest(&self, what: Weak<dyn Collect>) {
+        self.collected.borrow_mut().push(what);
+        if self.depth.get() == 0 {
+            self.defer(|| {});
+        }
+    }
+
     fn run_deferred(&self) {
         // What these defer in turn waits for the next round of the loop.
         let count = self.deferred.borrow().len();
@@ -167,6 +202,12 @@ impl Stack {
         if budget == 0 {
             // The event settles again when it has run.
             self.defer(|| {});
+        }
+        let collected = std::mem::take(&mut *self.collected.borrow_mut());
+        for what in collected {
+            if let Some(what) = what.upgrade() {
+                what.flush();
+            }
         }
         self.settling.set(false);
         self.set_timer();
@@ -239,6 +280,8 @@ fn start(base: NonNull<sys::event_base>) -> Result<()> {
         due: Cell::default(),
         tickless: Cell::default(),
         settling: Cell::default(),
+        depth: Cell::default(),
+        collected: RefCell::default(),
         netifs: RefCell::default(),
         timers: RefCell::default(),
         deferred: RefCell::default(),

@@ -34,7 +34,7 @@ pub(super) enum Exchange {
 pub(super) struct Udp {
     raw: NonNull<sys::udp_pcb>,
     // Its address is lwIP's argument.
-    _waiting: Box<Rc<Waiting>>,
+    waiting: Rc<Waiting>,
 }
 
 struct Waiting {
@@ -45,12 +45,11 @@ struct Waiting {
 impl Udp {
     /// Sends a question. `done` is called from the loop, for each message that may be the answer.
     pub fn ask(server: &Server, id: u16, question: &[u8], done: Done) -> Result<Udp> {
-        let waiting = Box::new(Rc::new(Waiting { id, done }));
         // SAFETY: allocates, or returns null.
         let raw = NonNull::new(unsafe { sys::udp_new_ip_type(server.address.type_) });
         let raw = raw.ok_or_else(|| Error::new(libc::ENOMEM, "udp_new failed"))?;
-        let udp = Udp { raw, _waiting: waiting };
-        let argument = (&raw const *udp._waiting).cast_mut().cast::<c_void>();
+        let udp = Udp { raw, waiting: Rc::new(Waiting { id, done }) };
+        let argument = Rc::as_ptr(&udp.waiting).cast_mut().cast::<c_void>();
         let packet = Packet::alloc_at(sys::PBUF_TRANSPORT, question.len())?;
         // SAFETY: a pcb of ours; the argument lives as long as it; the packet is as long as the question.
         unsafe {
@@ -110,9 +109,12 @@ unsafe extern "C" fn received(
     _: u16,
 ) {
     let Some(packet) = NonNull::new(packet) else { return };
-    // SAFETY: the packet is ours. The argument is that of a pcb that still exists.
-    let (packet, waiting) =
-        unsafe { (Packet::from_raw(packet), Rc::clone(&*argument.cast::<Rc<Waiting>>())) };
+    let waiting = argument.cast_const().cast::<Waiting>();
+    // SAFETY: the packet is ours. The argument is that of a pcb that still exists, which owns a reference.
+    let (packet, waiting) = unsafe {
+        Rc::increment_strong_count(waiting);
+        (Packet::from_raw(packet), Rc::from_raw(waiting))
+    };
     core::run(|| {
         let bytes = packet.pieces().collect::<Vec<_>>().concat();
         if message::is_answer(&bytes, waiting.id)

@@ -51,6 +51,7 @@ impl Failure {
 }
 
 type Outcome = std::result::Result<Found, Failure>;
+type Done = Box<dyn FnOnce(Outcome)>;
 
 #[derive(Default)]
 pub(super) struct Config {
@@ -158,7 +159,7 @@ struct Search {
     /// One for each family.
     questions: RefCell<Vec<Rc<Question>>>,
     answers: RefCell<Vec<std::result::Result<Vec<IpAddr>, Failure>>>,
-    done: RefCell<Option<Box<dyn FnOnce(Outcome)>>>,
+    done: RefCell<Option<Done>>,
 }
 
 impl Search {

@@ -49,10 +49,10 @@ impl FdDriver {
         let modes = [Mode::nonblocking(input)?, Mode::nonblocking(output)?];
         let reader = Reader::default();
         let writer = Writer::new(output, netif.clone())?;
-        let empty_is_end = empty_is_end(input);
+        let source = Source::of(input);
         let readable = Event::readable(core::stack()?.base(), input, move || {
             if let Some(netif) = netif.upgrade() {
-                read(&netif, &reader, input, empty_is_end);
+                read(&netif, &reader, source);
             }
         })?;
         Ok(FdDriver { readable, writer, _modes: modes, owned })
@@ -69,35 +69,56 @@ impl Driver for FdDriver {
     }
 }
 
-fn read(netif: &Netif, reader: &Reader, fd: RawFd, empty_is_end: bool) {
-    for _ in 0..BURST {
-        match reader.read(fd, netif.longest()) {
-            Ok(Read::Packet(packet)) => {
-                if !netif.receive(packet) {
-                    return;
+/// How packets are read from a descriptor.
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    fd: RawFd,
+    socket: bool,
+    /// Whether a read of nothing is the end, and not an empty datagram.
+    empty_is_end: bool,
+}
+
+fn read(netif: &Netif, reader: &Reader, source: Source) {
+    let mut found = Vec::new();
+    let mut budget = BURST;
+    while budget > 0 {
+        let read = if source.socket {
+            reader.read_socket(source.fd, netif.longest(), &mut found)
+        } else {
+            reader.read(source.fd, netif.longest()).map(|read| found.push(read))
+        };
+        for read in found.drain(..) {
+            budget = budget.saturating_sub(1);
+            match read {
+                Read::Packet(packet) => {
+                    if !netif.receive(packet) {
+                        return;
+                    }
                 }
+                Read::Nothing => return,
+                Read::Empty if source.empty_is_end => {
+                    return netif.fail(Error::new(0, "the peer has closed the descriptor"));
+                }
+                Read::Empty => netif.counters().receive_error(),
             }
-            Ok(Read::Nothing) => return,
-            Ok(Read::Empty) if empty_is_end => {
-                return netif.fail(Error::new(0, "the peer has closed the descriptor"));
-            }
-            Ok(Read::Empty) => netif.counters().receive_error(),
-            Err(error) => {
-                netif.counters().receive_error();
-                return netif.fail_if_final(error);
-            }
+        }
+        if let Err(error) = read {
+            netif.counters().receive_error();
+            return netif.fail_if_final(error);
         }
     }
 }
 
-/// Whether a read of nothing is the end, and not an empty datagram.
-fn empty_is_end(fd: RawFd) -> bool {
-    let (mut kind, mut length) = (0, size_of::<c_int>() as libc::socklen_t);
-    // SAFETY: the option is an int.
-    let got = unsafe {
-        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_TYPE, (&raw mut kind).cast(), &mut length)
-    };
-    got != 0 || kind != libc::SOCK_DGRAM
+impl Source {
+    fn of(fd: RawFd) -> Source {
+        let (mut kind, mut length) = (0, size_of::<c_int>() as libc::socklen_t);
+        // SAFETY: the option is an int.
+        let got = unsafe {
+            libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_TYPE, (&raw mut kind).cast(), &mut length)
+        };
+        let socket = got == 0;
+        Source { fd, socket, empty_is_end: !socket || kind != libc::SOCK_DGRAM }
+    }
 }
 
 /// A descriptor that has been made non-blocking, and becomes again what it was.

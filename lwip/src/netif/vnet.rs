@@ -13,7 +13,7 @@ use std::rc::{Rc, Weak};
 use super::reader::{BURST, Read, Reader};
 use super::segment::Segment;
 use super::{Driver, ETHERNET, Netif, checksum};
-use crate::core;
+use crate::core::{self, Collect};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::packet::{MAX, Packet};
@@ -153,6 +153,20 @@ struct Out {
     promised: Cell<bool>,
 }
 
+impl Drop for Out {
+    fn drop(&mut self) {
+        // lwIP's farewells of the netif that goes.
+        self.end_burst();
+    }
+}
+
+impl Collect for Out {
+    fn flush(&self) {
+        self.promised.set(false);
+        self.end_burst();
+    }
+}
+
 /// Segments that follow each other.
 struct Burst {
     first: Segment,
@@ -170,7 +184,7 @@ impl Out {
             false => None,
         };
         let Some(segment) = segment else {
-            self.flush()?;
+            self.end_burst();
             return self.write(
                 &Header::default(),
                 &[],
@@ -180,13 +194,14 @@ impl Out {
         if self.joins(&segment, packet) {
             return Ok(());
         }
-        self.flush()?;
+        self.end_burst();
         // lwIP leaves what it has sent alone while there is a reference to it.
         let push = segment.ends_burst();
         let packets = vec![packet.share()];
         *self.burst.borrow_mut() = Some(Burst { first: segment, bytes: segment.length, push, packets });
         if push {
-            return self.flush();
+            self.end_burst();
+            return Ok(());
         }
         self.promise()
     }
@@ -211,38 +226,32 @@ impl Out {
         };
         if full {
             // lwIP has been told that the first of them are sent: this one, too, is or is lost.
-            let _ = self.flush();
+            self.end_burst();
         }
         true
     }
 
     fn promise(self: &Rc<Self>) -> Result<()> {
         if !self.promised.replace(true) {
-            let own = Rc::downgrade(self);
-            core::stack()?.defer(move || {
-                if let Some(out) = own.upgrade() {
-                    out.promised.set(false);
-                    let _ = out.flush();
-                }
-            });
+            let own: Weak<dyn Collect> = Rc::<Out>::downgrade(self);
+            core::stack()?.flush_at_rest(own);
         }
         Ok(())
     }
 
     /// Writes the burst. An error is that of packets that count as sent already, so it is counted here.
-    fn flush(&self) -> Result<()> {
-        let Some(burst) = self.burst.borrow_mut().take() else { return Ok(()) };
+    fn end_burst(&self) {
+        let Some(burst) = self.burst.borrow_mut().take() else { return };
         let written = match burst.packets.as_slice() {
             [alone] => self.write(&Header::default(), &[], [alone.first()].into_iter()),
             several => self.write_burst(&burst, several),
         };
-        if let Err(error) = written {
-            if let Some(netif) = self.netif.upgrade() {
-                netif.counters().send_error();
-                netif.fail_if_final(error);
-            }
+        if let Err(error) = written
+            && let Some(netif) = self.netif.upgrade()
+        {
+            netif.counters().send_error();
+            netif.fail_if_final(error);
         }
-        Ok(())
     }
 
     fn write_burst(&self, burst: &Burst, packets: &[Packet]) -> Result<()> {

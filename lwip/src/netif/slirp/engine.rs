@@ -7,7 +7,8 @@
 //! 1. `poll`, if something happened, with what poll(2) says of the descriptors that were noted;
 //! 2. the frames that libslirp has for lwIP, which only now are lwIP's: lwIP answers at once, and would
 //!    enter libslirp again from within it;
-//! 3. `fill`, and a comparison with what libevent waits for.
+//! 3. the segments of TCP that lwIP has sent since the last turn, as [`Burst`]s;
+//! 4. `fill`, and a comparison with what libevent waits for.
 //!
 //! libslirp's functions call nothing of ours but the callbacks in here, which call neither lwIP nor it.
 
@@ -23,6 +24,7 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use super::Config;
+use super::burst::Burst;
 use crate::core;
 use crate::error::{Error, Result};
 use crate::event::{Event, PERSIST, READ, WRITE};
@@ -48,6 +50,8 @@ pub(super) struct Slirp {
     /// What libslirp has for lwIP.
     frames: RefCell<VecDeque<Packet>>,
     bytes: Cell<usize>,
+    /// What lwIP has for libslirp.
+    burst: RefCell<Burst>,
     /// What libslirp wants to know, by its index; what has happened is in `revents`.
     polls: RefCell<Vec<libc::pollfd>>,
     watches: RefCell<HashMap<RawFd, Watch>>,
@@ -102,6 +106,7 @@ impl Slirp {
             raw: Cell::default(),
             frames: RefCell::default(),
             bytes: Cell::default(),
+            burst: RefCell::default(),
             polls: RefCell::default(),
             watches: RefCell::default(),
             noted: RefCell::default(),
@@ -134,7 +139,8 @@ impl Slirp {
         its.vprefix_len = config.v6.length;
         its.vhost6 = in6_addr(config.v6.host());
         its.vnameserver6 = in6_addr(config.v6.name_server());
-        its.if_mtu = config.mtu.into();
+        // What it takes from us, and what it cuts TCP into: lwIP's bursts are for it alone, not for a wire.
+        its.if_mtu = super::burst::LONGEST;
         its.if_mru = config.mtu.into();
         its.disable_host_loopback = config.no_host_loopback;
         // SAFETY: config and callbacks are copied or static; what the callbacks are passed lives until
@@ -171,7 +177,6 @@ impl Slirp {
     }
 
     fn transmit(&self, packet: &Packet) -> Result<()> {
-        let Some(raw) = self.raw.get() else { return Ok(()) };
         let copy;
         let whole = match packet.first() {
             first if first.len() == packet.len() => first,
@@ -180,10 +185,31 @@ impl Slirp {
                 copy.first()
             }
         };
-        // SAFETY: the bytes are only read, during the call.
-        unsafe { sys::slirp_input(raw.as_ptr(), whole.as_ptr(), whole.len() as c_int) };
+        if !self.burst.borrow_mut().add(whole) {
+            self.send_burst();
+            if !self.burst.borrow_mut().add(whole) {
+                self.input(whole);
+            }
+        }
         self.turn_soon();
         Ok(())
+    }
+
+    fn send_burst(&self) {
+        let mut burst = self.burst.take();
+        if let Some(frame) = burst.finish() {
+            self.input(frame);
+        }
+        burst.clear();
+        self.burst.replace(burst);
+    }
+
+    /// Gives libslirp a frame.
+    fn input(&self, frame: &[u8]) {
+        if let Some(raw) = self.raw.get() {
+            // SAFETY: the bytes are only read, during the call.
+            unsafe { sys::slirp_input(raw.as_ptr(), frame.as_ptr(), frame.len() as c_int) };
+        }
     }
 
     fn turn(&self) {
@@ -191,6 +217,7 @@ impl Slirp {
             self.poll();
         }
         if self.deliver() {
+            self.send_burst();
             self.fill();
         }
     }

@@ -1,5 +1,6 @@
 //! slirpif: the host's own sockets as a network, by libslirp.
 
+mod burst;
 mod engine;
 mod network;
 

@@ -95,7 +95,9 @@ fn everything_is_installed_and_nothing_else() {
         "usr/lib/openl2tp/event_sock.so".to_owned(),
         "usr/lib/pkgconfig/herald.pc".to_owned(),
     ];
-    expected.extend(manual_pages());
+    // That of libherald_lwip.so comes with it, by `make install-lwip`.
+    let pages = manual_pages().into_iter().filter(|page| !page.starts_with("herald-lwip."));
+    expected.extend(pages.map(|page| format!("usr/share/man/man{}/{page}", section(&page))));
     expected.sort();
     assert_eq!(tree.files(), expected);
     for name in expected.iter().filter(|name| !name.contains(" -> ")) {
@@ -174,30 +176,31 @@ fn a_daemon_loads_the_installed_plugin() {
     assert_eq!(host.exit(), 0);
 }
 
-/// Where every page in `docs/man` is installed.
+/// The pages in `docs/man`.
 fn manual_pages() -> Vec<String> {
     let pages = fs::read_dir(kit::root().join("docs/man")).unwrap();
-    pages
-        .map(|page| page.unwrap().file_name().into_string().unwrap())
-        .map(|page| format!("usr/share/man/man{}/{page}", page.rsplit('.').next().unwrap()))
-        .collect()
+    pages.map(|page| page.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn section(page: &str) -> &str {
+    page.rsplit('.').next().unwrap()
 }
 
 #[test]
 fn the_manual_pages_are_well_formed() {
     let test = "the_manual_pages_are_well_formed";
-    let Some(tree) = Installed::with(test, &["PREFIX=/usr"]) else { return };
     let pages = manual_pages();
-    for promised in ["man7/herald.7", "man5/herald.toml.5"] {
-        assert!(pages.iter().any(|page| page.ends_with(promised)), "{promised} is not there");
+    for promised in ["herald.7", "herald.toml.5"] {
+        assert!(pages.iter().any(|page| page == promised), "{promised} is not there");
     }
     for page in pages {
-        let text = fs::read_to_string(tree.path(&page)).unwrap();
-        let (name, section) = page.rsplit('/').next().unwrap().rsplit_once('.').unwrap();
+        let path = kit::root().join("docs/man").join(&page);
+        let text = fs::read_to_string(&path).unwrap();
+        let (name, section) = page.rsplit_once('.').unwrap();
         let title = format!(".TH {} {section} ", name.to_uppercase());
         assert!(text.to_uppercase().replace("\\-", "-").contains(&title), "{page} has no {title:?}");
         assert!(text.contains(VERSION), "{page} is not of version {VERSION}");
-        check_page(test, &tree.path(&page));
+        check_page(test, &path);
     }
 }
 

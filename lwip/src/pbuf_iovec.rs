@@ -59,7 +59,10 @@ impl<'a> Pieces<'a> {
         if found.len() > LIMIT {
             return Err(Error::new(
                 libc::EMSGSIZE,
-                format!("a packet in {} pieces: the system takes {LIMIT}; pbuf_coalesce() it", found.len()),
+                format!(
+                    "a packet in {} pieces: the system takes {LIMIT}; pbuf_coalesce() it",
+                    found.len()
+                ),
             ));
         }
         Ok(Pieces { few: &mut few[..used], many: found })
@@ -91,12 +94,7 @@ fn head<T>(packet: *const T) -> Result<NonNull<T>> {
 ///
 /// `pbuf` is NULL or valid, `iovec` NULL or an array of `n`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pbuf_writev(
-    fd: c_int,
-    pbuf: *const pbuf,
-    iovec: *mut iovec,
-    n: u16,
-) -> c_int {
+pub unsafe extern "C" fn pbuf_writev(fd: c_int, pbuf: *const pbuf, iovec: *mut iovec, n: u16) -> c_int {
     answer(-1, || {
         // SAFETY: as the caller promised.
         let pieces = unsafe { Pieces::of(head(pbuf)?, iovec, n) }?;

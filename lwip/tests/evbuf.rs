@@ -26,7 +26,13 @@ cases! { evbuf {
 #[test]
 fn nothing_of_it_is_wrong_for_the_sanitizers() {
     let program = kit::program("evbuf", kit::Compiler::Sanitizing);
-    for name in ["both_ways_at_once", "freed_in_its_callbacks", "free_lingers", "stack_stopped", "a_thousand_times"] {
+    for name in [
+        "both_ways_at_once",
+        "freed_in_its_callbacks",
+        "free_lingers",
+        "stack_stopped",
+        "a_thousand_times",
+    ] {
         kit::run_case(&["env", "HERALD_TEST_DIVISOR=20"], &program, name);
     }
 }

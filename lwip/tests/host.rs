@@ -21,7 +21,9 @@ cases! { host behind ["unshare", "-n"] => {
 #[test]
 fn nothing_of_it_is_wrong_for_the_sanitizers() {
     let program = kit::program("host", kit::Compiler::Sanitizing);
-    for name in ["names_and_families", "servers_that_mean_no_good", "aborted_at_any_time", "ends_with_the_stack"] {
+    for name in
+        ["names_and_families", "servers_that_mean_no_good", "aborted_at_any_time", "ends_with_the_stack"]
+    {
         kit::run_case(&[], &program, name);
     }
 }

@@ -22,7 +22,9 @@ cases! { join {
 #[test]
 fn nothing_of_it_is_wrong_for_the_sanitizers() {
     let program = kit::program("join", kit::Compiler::Sanitizing);
-    for name in ["both_directions", "failures_are_passed_on", "ended_early", "frees_both_if_nobody_is_told"] {
+    for name in
+        ["both_directions", "failures_are_passed_on", "ended_early", "frees_both_if_nobody_is_told"]
+    {
         kit::run_case(&["env", "HERALD_TEST_DIVISOR=20"], &program, name);
     }
 }

@@ -61,9 +61,8 @@ impl Buffer {
         let mut vectors = [iovec { iov_base: null_mut(), iov_len: 0 }; 2];
         let length = packet.len();
         // SAFETY: there is room for two vectors; they become room in the evbuffer.
-        let count = unsafe {
-            sys::evbuffer_reserve_space(self.raw(), length as isize, vectors.as_mut_ptr(), 2)
-        };
+        let count =
+            unsafe { sys::evbuffer_reserve_space(self.raw(), length as isize, vectors.as_mut_ptr(), 2) };
         let count = usize::try_from(count).map_err(|_| refused())?;
         let mut filled = 0;
         for vector in vectors.iter_mut().take(count) {
@@ -75,9 +74,8 @@ impl Buffer {
             });
         }
         // SAFETY: the vectors that were reserved, no longer than they were.
-        let committed = unsafe {
-            sys::evbuffer_commit_space(self.raw(), vectors.as_mut_ptr(), count as i32)
-        };
+        let committed =
+            unsafe { sys::evbuffer_commit_space(self.raw(), vectors.as_mut_ptr(), count as i32) };
         if committed == 0 { Ok(()) } else { Err(refused()) }
     }
 

@@ -172,7 +172,10 @@ pub unsafe extern "C" fn lwipevbuf_setcb(
     answer((), || {
         let stream = find(lwipevbuf)?;
         if stream.user().is_some_and(|user| user.is_join()) {
-            return Err(Error::new(libc::EBUSY, "the lwipevbuf is joined: its callbacks are the join's"));
+            return Err(Error::new(
+                libc::EBUSY,
+                "the lwipevbuf is joined: its callbacks are the join's",
+            ));
         }
         let callbacks = Callbacks { read: readcb, write: writecb, event: eventcb, ctx };
         stream.set_user(Some(Rc::new(callbacks)));

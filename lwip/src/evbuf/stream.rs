@@ -158,9 +158,7 @@ impl Stream {
         });
         stream.input.watch(Some(changed), stream.handle().cast())?;
         stream.output.watch(Some(changed), stream.handle().cast())?;
-        STREAMS.with(|streams| {
-            streams.borrow_mut().insert(stream.handle().addr(), Rc::clone(&stream))
-        });
+        STREAMS.with(|streams| streams.borrow_mut().insert(stream.handle().addr(), Rc::clone(&stream)));
         if !raw.is_null() {
             stream.attach(raw);
         }
@@ -262,7 +260,9 @@ impl Stream {
             Phase::Idle => Ok(()),
             Phase::Connecting => Err(Error::new(libc::EALREADY, "it is already connecting")),
             Phase::Open => Err(Error::new(libc::EISCONN, "it is already connected")),
-            Phase::Over => Err(Error::new(libc::EISCONN, "its connection is over: make a new lwipevbuf")),
+            Phase::Over => {
+                Err(Error::new(libc::EISCONN, "its connection is over: make a new lwipevbuf"))
+            }
         }
     }
 

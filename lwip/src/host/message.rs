@@ -229,7 +229,8 @@ mod tests {
 
     #[test]
     fn names_that_no_host_has() {
-        for name in ["", ".", "a..b", ".a", "a b", "a\\.b", "\u{fc}", &"a".repeat(64), &"a.".repeat(128)] {
+        for name in ["", ".", "a..b", ".a", "a b", "a\\.b", "\u{fc}", &"a".repeat(64), &"a.".repeat(128)]
+        {
             assert!(!is_valid(name), "{name}");
         }
         for name in ["a", "a.", "_x.a-b", &"a".repeat(63), &"a.".repeat(127)] {

@@ -76,11 +76,7 @@ impl Drop for LookUp {
 
 /// Looks up the addresses of a host. `family` is AF_INET, AF_INET6, or AF_UNSPEC for both. `done` is
 /// called once, from the loop, never from here.
-pub(crate) fn look_up(
-    name: &str,
-    family: i32,
-    done: impl FnOnce(Outcome) + 'static,
-) -> Result<LookUp> {
+pub(crate) fn look_up(name: &str, family: i32, done: impl FnOnce(Outcome) + 'static) -> Result<LookUp> {
     let stack = core::stack()?;
     let kinds: &[Kind] = match family {
         libc::AF_UNSPEC => &[Kind::A, Kind::Aaaa],
@@ -128,7 +124,10 @@ pub(crate) fn look_up(
 }
 
 /// The names to try, in order: a name with a dot in it is first tried as it is, one without at last.
-fn candidates<'a>(name: &str, domains: impl Iterator<Item = std::borrow::Cow<'a, str>>) -> VecDeque<String> {
+fn candidates<'a>(
+    name: &str,
+    domains: impl Iterator<Item = std::borrow::Cow<'a, str>>,
+) -> VecDeque<String> {
     if name.ends_with('.') {
         return [message::normal(name)].into();
     }
@@ -250,8 +249,8 @@ impl Question {
     }
 
     fn start(self: &Rc<Self>) {
-        let known = CONFIG
-            .with_borrow_mut(|config| config.cache.get(&self.name, self.kind, Instant::now()));
+        let known =
+            CONFIG.with_borrow_mut(|config| config.cache.get(&self.name, self.kind, Instant::now()));
         match known {
             Some(addresses) => self.finish(Ok(addresses)),
             None => self.ask(),

@@ -22,7 +22,7 @@ VERSION  := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/
 WARNINGS := -Wall -Wextra -pedantic -Werror
 CFLAGS   ?= -O2 -g
 
-.PHONY: all build c_examples demo test test-vpp-plugin lint loom fuzz fuzz-short bench setup header vpp-plugin install install-opensips \
+.PHONY: all build c_examples demo test test-vpp-plugin lint loom fuzz fuzz-short asan bench setup header vpp-plugin install install-opensips \
 	install-vpp-plugin clean
 .PHONY: lwip c_examples_lwip demo-lwip test-lwip setup-lwip header-lwip bench-lwip install-lwip
 
@@ -86,6 +86,16 @@ fuzz-short: setup-lwip
 # An hour each.
 fuzz: setup-lwip
 	sh .ci/setup fuzz && $(call FUZZ,3600)
+
+# The C tests once more, with the address sanitizer over the Rust side as well: HERALD_LONG=1 for all
+# of them. The short fuzzing of `make test` is also under that sanitizer.
+ASAN_TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+ASAN_LIB = $(abspath $(TARGET))/asan/$(ASAN_TARGET)/debug/libherald.so
+asan: all
+	@if $(CARGO) +nightly --version >/dev/null 2>&1; then \
+		RUSTFLAGS=-Zsanitizer=address $(CARGO) +nightly build --lib -p herald --target $(ASAN_TARGET) --target-dir $(TARGET)/asan && \
+		HERALD_LIB=$(ASAN_LIB) $(CARGO) test --test memory sanitizers; \
+	else echo "skipped: the sanitizer needs a nightly toolchain"; fi
 
 # BENCH=--quick takes a look only.
 bench: build

@@ -5,6 +5,7 @@
 //! destination's datagrams is on its way here, the host must send the next ones the same way.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -109,15 +110,16 @@ impl<R: Relay> Transport for Backlog<R> {
             return;
         };
         let relay = &self.relay;
-        if !self.destinations.contains_key(&key) {
-            let Some(outlet) = relay.outlet(key) else {
-                relay.count(key, Tally::DroppedGone, 1);
-                return relay.settled(key, 1);
-            };
-            let fresh = Destination::new(outlet, relay.limit(), Overflow::DropNewest);
-            self.destinations.insert(key, fresh);
-        }
-        let Some(destination) = self.destinations.get_mut(&key) else { return };
+        let destination = match self.destinations.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let Some(outlet) = relay.outlet(key) else {
+                    relay.count(key, Tally::DroppedGone, 1);
+                    return relay.settled(key, 1);
+                };
+                place.insert(Destination::new(outlet, relay.limit(), Overflow::DropNewest))
+            }
+        };
         if destination.queue(datagram, &Of(relay, key)) != Offered::Taken {
             relay.settled(key, 1);
         }

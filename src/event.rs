@@ -70,9 +70,9 @@ impl<'a> Event<'a> {
         Event { name, params: Params::Slice(params) }
     }
 
-    /// A message that its publisher has encoded, under its name.
-    pub fn encoded(name: &'a str, message: Encoded<'a>) -> Self {
-        Event { name, params: Params::Encoded(message, false) }
+    /// A message that its publisher has encoded. It has no name: its bytes say what it is.
+    pub fn encoded(message: Encoded<'a>) -> Self {
+        Event { name: "", params: Params::Encoded(message, false) }
     }
 
     /// The message that this is, if its publisher has encoded it. Only a transport that knows the
@@ -360,7 +360,7 @@ impl<'a> Event<'a> {
         packed.left = (head >> 16) as u16;
         if let Some(schema) = NonZeroU32::new((head >> 32) as u32) {
             let Value::Bytes(bytes) = packed.next()?.value else { return None };
-            return Some(Event::encoded(name, Encoded { schema, bytes }));
+            return Some(Event::encoded(Encoded { schema, bytes }));
         }
         Some(Event { name, params: Params::Packed(packed) })
     }

@@ -64,6 +64,8 @@ enum What {
     Idle,
     /// Resident memory
     Memory,
+    /// Events and control_ping over the VPP API
+    VppApi,
 }
 
 /// What the program starts itself for.
@@ -123,13 +125,14 @@ fn bench(options: &Options) -> Result<()> {
     };
     let wanted = |what| options.only.is_empty() || options.only.contains(&what);
     type Measure = fn(&mut Bench) -> Result<()>;
-    let measures: [(What, Measure); 6] = [
+    let measures: [(What, Measure); 7] = [
         (What::Publish, measure::publish::measure),
         (What::Stopped, measure::stopped::measure),
         (What::Flood, measure::flood::measure),
         (What::Latency, measure::latency::measure),
         (What::Idle, measure::resources::idle),
         (What::Memory, measure::resources::memory),
+        (What::VppApi, measure::vpp_api::measure),
     ];
     let mut failed = false;
     for (what, measure) in measures {

@@ -5,6 +5,7 @@ pub mod latency;
 pub mod publish;
 pub mod resources;
 pub mod stopped;
+pub mod vpp_api;
 
 use crate::clock::Stopwatch;
 use crate::contestant::{self, Kind};

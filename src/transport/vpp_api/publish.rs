@@ -84,7 +84,7 @@ fn publish(
     });
     let published = encoded.and_then(|()| {
         let encoded = Encoded { schema: contract.schema(), bytes: &frame };
-        hub.publish(&Event::encoded(name, encoded)).map_err(Refused::Hub)
+        hub.publish(&Event::encoded(encoded)).map_err(Refused::Hub)
     });
     SCRATCH.set(frame);
     published

@@ -1,0 +1,494 @@
+//! The VPP API: events to C clients, one of them stuck or not, and control_ping from real clients.
+
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use herald::event::{Event, Param, Value};
+use herald::hub::{Hub, HubOptions, LostRecord, SubscriberStats};
+use herald::log::Log;
+use herald::transport::stream::{Batch, ClientId, Protocol, Received, StreamServer};
+use herald::transport::vpp_api::{VppApi, VppApiOptions, publish_fields, publish_packed};
+use herald::wire::vpp_api::Contract;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{Bench, progress};
+use crate::clock;
+use crate::report::{Table, count, median, percentile, sorted};
+
+const EVENT: &str = "cu_up_gtp_error_ind_event";
+/// Its frame with a raw message of 9 bytes.
+const FRAME: usize = 49;
+const RAW: [u8; 9] = [b'0'; 9];
+
+/// How far the publisher runs ahead of the slowest client: less than a queue.
+const WINDOW: u64 = 8000;
+
+pub fn measure(bench: &mut Bench) -> Result<()> {
+    bench.report.heading("VPP API: events");
+    one_client(bench)?;
+    many_clients(bench)?;
+    bench.report.heading("VPP API: control_ping");
+    pings(bench)
+}
+
+/// How the event is given to the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Fields,
+    Packed,
+    /// The same hub and server, and a protocol whose frames need neither encoding nor patching.
+    Plain,
+}
+
+impl How {
+    fn label(self) -> &'static str {
+        match self {
+            How::Fields => "by fields",
+            How::Packed => "packed struct",
+            How::Plain => "no encoding: frames as they are",
+        }
+    }
+}
+
+/// Frames that the publisher has made, to everybody who says anything.
+struct PlainProtocol;
+
+impl Protocol for PlainProtocol {
+    type Client = bool;
+    type Topic = ();
+    const NAME: &'static str = "plain";
+
+    fn connected(&mut self, _id: ClientId) -> bool {
+        false
+    }
+
+    fn encode(&mut self, event: &Event<'_>, batch: &mut Batch<()>) {
+        if let Some(Param { value: Value::Bytes(frame), .. }) = event.params().next() {
+            batch.push((), frame);
+        }
+    }
+
+    fn wants(client: &bool, _topic: &()) -> bool {
+        *client
+    }
+
+    fn wants_any(client: &bool) -> bool {
+        *client
+    }
+
+    fn lost_record(&self, _client: &bool) -> Option<LostRecord> {
+        None
+    }
+
+    fn receive(
+        &mut self,
+        client: &mut bool,
+        bytes: &mut &[u8],
+        _replies: &mut Vec<u8>,
+    ) -> Result<Received, String> {
+        *bytes = &[];
+        *client = true;
+        Ok(Received::Understood)
+    }
+}
+
+/// A hub with a server.
+struct Server {
+    hub: Hub,
+    contract: Option<Arc<Contract>>,
+    path: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl Server {
+    fn start(how: How) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("herald-bench.").tempdir_in("/dev/shm")?;
+        let path = directory.path().join("api.sock");
+        let hub = Hub::start(HubOptions::default(), Log::silent())?;
+        let mut options = VppApiOptions::default();
+        options.stream.listen.path = path.clone();
+        options.stream.max_clients = 100;
+        options.directories.push(root().join("c_examples/api"));
+        let contract = if how == How::Plain {
+            hub.add(Box::new(StreamServer::bind(PlainProtocol, options.stream, Log::silent())?))?;
+            None
+        } else {
+            let (server, contract) = VppApi::listen(options, Vec::new(), &hub, Log::silent())?;
+            hub.add(Box::new(server))?;
+            Some(contract)
+        };
+        Ok(Server { hub, contract, path, _directory: directory })
+    }
+
+    /// A client that has registered.
+    fn client(&self) -> Result<UnixStream> {
+        let mut stream = UnixStream::connect(&self.path)?;
+        let Some(contract) = &self.contract else {
+            stream.write_all(&[1])?;
+            return Ok(stream);
+        };
+        stream.write_all(&framed(&[&[0, 15, 0, 0, 0, 1][..], &[b'c'; 64]].concat()))?;
+        let reply = message(&mut stream)?;
+        let want = contract.table().entry_named("want_cu_up_gtp_error_ind_events").context("no want")?;
+        let mut request = want.id.to_be_bytes().to_vec();
+        request.extend_from_slice(&reply[14..18]);
+        request.extend_from_slice(&[0, 0, 0, 2, 1, 0, 0, 0, 7]);
+        stream.write_all(&framed(&request))?;
+        ensure!(message(&mut stream)?.ends_with(&[0; 4]), "it cannot register");
+        Ok(stream)
+    }
+
+    #[inline]
+    fn publish(&self, how: How, number: u32, packed: &[u8; FRAME]) {
+        // A refused event is published again: nothing is lost.
+        loop {
+            let accepted = match (how, &self.contract) {
+                (How::Fields, Some(contract)) => {
+                    let fields = [
+                        Param { name: "type", value: Value::Uint(2) },
+                        Param { name: "data.ue_id", value: Value::Uint(number.into()) },
+                        Param { name: "data.te_id", value: Value::Uint(0xdead_beef) },
+                        Param { name: "data.rb_id", value: Value::Uint(5) },
+                        Param { name: "raw_msg_data", value: Value::Bytes(&RAW) },
+                    ];
+                    publish_fields(&self.hub, contract, EVENT, fields.into_iter()).is_ok()
+                }
+                (How::Packed, Some(contract)) => {
+                    publish_packed(&self.hub, contract, EVENT, &packed[16..]).is_ok()
+                }
+                _ => {
+                    let params = [Param { name: "", value: Value::Bytes(packed) }];
+                    self.hub.publish(&Event::new(EVENT, &params)).is_ok()
+                }
+            };
+            if accepted {
+                return;
+            }
+            clock::sleep_until(clock::now() + 20_000);
+        }
+    }
+}
+
+/// A packed event as the publisher has it, with its header.
+fn packed_event() -> [u8; FRAME] {
+    let mut frame = [0; FRAME];
+    frame[11] = (FRAME - 16) as u8;
+    frame[29] = 2;
+    frame[39] = RAW.len() as u8;
+    frame[40..].copy_from_slice(&RAW);
+    frame
+}
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0; 16];
+    frame[8..12].copy_from_slice(&(message.len() as u32).to_be_bytes());
+    frame.extend_from_slice(message);
+    frame
+}
+
+fn message(stream: &mut UnixStream) -> Result<Vec<u8>> {
+    let mut header = [0; 16];
+    stream.read_exact(&mut header)?;
+    let length = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
+    let mut message = vec![0; length as usize];
+    stream.read_exact(&mut message)?;
+    Ok(message)
+}
+
+/// The clients, read by one thread, frame by frame as a C program does.
+struct Readers {
+    counts: Arc<Vec<AtomicU64>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Readers {
+    fn start(streams: Vec<UnixStream>) -> Result<Self> {
+        let counts: Arc<Vec<AtomicU64>> = Arc::new(streams.iter().map(|_| AtomicU64::new(0)).collect());
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ours, ending) = (counts.clone(), stop.clone());
+        for stream in &streams {
+            stream.set_nonblocking(true)?;
+        }
+        thread::spawn(move || {
+            let mut buffer = vec![0; 256 * 1024];
+            let mut rests: Vec<Vec<u8>> = streams.iter().map(|_| Vec::new()).collect();
+            while !ending.load(Ordering::Relaxed) {
+                let mut waiting: Vec<PollFd<'_>> = streams
+                    .iter()
+                    .map(|stream| PollFd::new(stream.as_fd(), PollFlags::POLLIN))
+                    .collect();
+                let _ = poll(&mut waiting, PollTimeout::from(10u8));
+                for (number, mut stream) in streams.iter().enumerate() {
+                    let rest = &mut rests[number];
+                    buffer[..rest.len()].copy_from_slice(rest);
+                    let Ok(read) = stream.read(&mut buffer[rest.len()..]) else { continue };
+                    let bytes = &buffer[..rest.len() + read];
+                    let (mut at, mut events) = (0, 0);
+                    while let Some(header) = bytes.get(at..at + 16) {
+                        let length = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
+                        let end = at + 16 + length as usize;
+                        if end > bytes.len() {
+                            break;
+                        }
+                        at = end;
+                        events += 1;
+                    }
+                    *rest = bytes[at..].to_vec();
+                    ours[number].fetch_add(events, Ordering::Release);
+                }
+            }
+        });
+        Ok(Readers { counts, stop })
+    }
+
+    fn total(&self) -> u64 {
+        self.counts.iter().map(|count| count.load(Ordering::Acquire)).sum()
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Publishes for so long, `stuck` clients being left out of account; deliveries a second until the last.
+fn run(server: &Server, how: How, readers: &Readers, stuck: usize, duration: u64) -> Result<f64> {
+    let packed = packed_event();
+    let account = |one: &SubscriberStats| one.delivered.get() + one.dropped.get();
+    let subscribers = server.hub.subscribers();
+    let reading = &subscribers[stuck..];
+    let base: Vec<u64> = reading.iter().map(|one| account(one)).collect();
+    let (before, begin) = (readers.total(), clock::now());
+    let mut published = 0u64;
+    while clock::now() - begin < duration {
+        for _ in 0..64 {
+            server.publish(how, published as u32, &packed);
+            published += 1;
+        }
+        let slowest = || reading.iter().zip(&base).map(|(one, base)| account(one) - base).min();
+        while published - slowest().unwrap_or(published) > WINDOW {
+            clock::sleep_until(clock::now() + 20_000);
+        }
+    }
+    let wanted = published * reading.len() as u64;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while readers.total() - before < wanted {
+        ensure!(Instant::now() < deadline, "{} of {wanted} events arrive", readers.total() - before);
+        clock::sleep_until(clock::now() + 20_000);
+    }
+    Ok(wanted as f64 / ((clock::now() - begin) as f64 / 1e9))
+}
+
+fn one_client(bench: &mut Bench) -> Result<()> {
+    bench.report.text(
+        "Events of 49 bytes to one client, which reads frame by frame. The publisher stays at most 8000 events \
+         ahead of it, so that nothing is lost; checked. The third is the same hub and server with a protocol \
+         whose frames the publisher has at hand: what encoding costs is the difference. By turns.",
+    );
+    let hows = [How::Fields, How::Packed, How::Plain];
+    let mut runs = Vec::new();
+    for how in hows {
+        let server = Server::start(how)?;
+        let readers = Readers::start(vec![server.client()?])?;
+        runs.push((how, server, readers, Vec::new()));
+    }
+    // The plain client is known once its byte has been read.
+    clock::sleep_until(clock::now() + 20_000_000);
+    let duration = bench.milliseconds(500, 200);
+    for round in 1..=bench.rounds(7, 3) {
+        progress(&format!("VPP API, one client: round {round}"));
+        for (how, server, readers, rates) in &mut runs {
+            rates.push(run(server, *how, readers, 0, duration)?);
+        }
+    }
+    let mut table = Table::new(["", "events/s", "spread"]);
+    for (how, _, _, rates) in &runs {
+        let rates = sorted(rates.clone());
+        let spread = format!("{} – {}", count(rates[0]), count(percentile(&rates, 100.0)));
+        table.row([how.label().to_owned(), count(median(rates.iter().copied())), spread]);
+    }
+    bench.report.table(&table);
+    let rate = |at: usize| median(runs[at].3.iter().copied());
+    for at in [0, 1] {
+        let label = hows[at].label();
+        bench.report.target(
+            format!("VPP API, one client, {label}"),
+            "≥ 3 M events/s",
+            count(rate(at)),
+            rate(at) >= 3e6,
+        );
+        bench.report.target(
+            format!("VPP API, one client, {label} beside no encoding"),
+            "≥ 90 %",
+            format!("{:.0} %", 100.0 * rate(at) / rate(2)),
+            rate(at) >= 0.9 * rate(2),
+        );
+    }
+    Ok(())
+}
+
+fn many_clients(bench: &mut Bench) -> Result<()> {
+    bench.report.text(
+        "64 clients, and 64 of which one never reads, by turns: deliveries a second to the 63 others.",
+    );
+    let others = 63;
+    let mut runs = Vec::new();
+    for stuck in [0, 1] {
+        let server = Server::start(How::Packed)?;
+        let silent = (0..stuck).map(|_| server.client()).collect::<Result<Vec<_>>>()?;
+        let streams = (0..others + 1 - stuck).map(|_| server.client()).collect::<Result<Vec<_>>>()?;
+        runs.push((stuck, silent, Readers::start(streams)?, server, Vec::new()));
+    }
+    let duration = bench.milliseconds(500, 200);
+    for round in 1..=bench.rounds(9, 3) {
+        progress(&format!("VPP API, 64 clients: round {round}"));
+        for (stuck, _, readers, server, rates) in &mut runs {
+            let clients = (others + 1 - *stuck) as f64;
+            rates.push(run(server, How::Packed, readers, *stuck, duration)? / clients);
+        }
+    }
+    let mut table = Table::new(["", "events/s to each", "spread"]);
+    for (stuck, _, _, _, rates) in &runs {
+        let label = if *stuck == 0 { "64 clients read" } else { "63 read, one is stuck" };
+        let rates = sorted(rates.clone());
+        let spread = format!("{} – {}", count(rates[0]), count(percentile(&rates, 100.0)));
+        table.row([label.to_owned(), count(median(rates.iter().copied())), spread]);
+    }
+    bench.report.table(&table);
+    let [all, most] = [&runs[0].4, &runs[1].4].map(|rates| median(rates.iter().copied()));
+    let change = 100.0 * (most / all - 1.0);
+    bench.report.target(
+        "VPP API, 64 clients, one stuck: the others' rate",
+        "within 5 %, or higher",
+        format!("{change:+.1} %"),
+        change >= -5.0,
+    );
+    Ok(())
+}
+
+/// A server in a process of its own; killed when dropped.
+struct Process(Child);
+
+impl Process {
+    fn start(mut command: Command, socket: &Path) -> Result<Self> {
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut process = Process(child);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !socket.exists() {
+            ensure!(process.0.try_wait()?.is_none(), "{command:?} has ended");
+            ensure!(Instant::now() < deadline, "{command:?} does not listen");
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(process)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn pings(bench: &mut Bench) -> Result<()> {
+    bench.report.text(
+        "Each after the reply to the one before, from the example clients; the plain server is \
+         benches/vpp_api/reference_server.py. By turns.",
+    );
+    let directory = tempfile::Builder::new().prefix("herald-bench.").tempdir_in("/dev/shm")?;
+    let path = |name: &str| directory.path().join(name);
+    let mut json = Vec::new();
+    for (name, file) in [("memclnt", "memclnt.api"), ("testgovpp", "testgovpp.api")] {
+        let source = ["vpp-api/api", "c_examples/api"].map(|folder| root().join(folder).join(file));
+        let source = source.iter().find(|source| source.exists()).context("no .api file")?;
+        let out = path(&format!("{name}.api.json"));
+        let made = Command::new(built("herald-apigen")?).arg(source).arg("--json").arg(&out).status()?;
+        ensure!(made.success(), "herald-apigen fails");
+        json.push(out);
+    }
+    let python = root().join(".venv/bin/python");
+    ensure!(python.exists(), "{} is missing: run `make setup`", python.display());
+    let (plain, ours) = (path("plain.sock"), path("herald.sock"));
+    let mut reference = Command::new(&python);
+    reference
+        .arg(root().join("benches/vpp_api/reference_server.py"))
+        .arg("--socket")
+        .arg(&plain)
+        .args(&json);
+    let _reference = Process::start(reference, &plain)?;
+    let mut host = Command::new(root().join("target/c_examples/testgovpp_host"));
+    host.arg("--socket").arg(&ours).arg("--api").arg(root().join("c_examples/api"));
+    let _host = Process::start(host, &ours)?;
+
+    let mut clients: Vec<(&str, Command)> = Vec::new();
+    let mut papi = Command::new(&python);
+    // The plain server has no get_api_json.
+    papi.arg(root().join("examples/vpp_papi/listen.py")).arg("--apidir").arg(directory.path());
+    clients.push(("vpp_papi", papi));
+    let types = Command::new(built("herald-apigen")?)
+        .args(["vnet/ip/ip_types.api", "--json"])
+        .arg(path("ip_types.api.json"))
+        .status()?;
+    ensure!(types.success(), "herald-apigen fails");
+    let go = path("govpp");
+    let mut made = Command::new("go");
+    made.args(["build", "-o"]).arg(&go).current_dir(root().join("examples/govpp")).stderr(Stdio::null());
+    match made.status().is_ok_and(|status| status.success()) {
+        true => clients.push(("GoVPP", Command::new(&go))),
+        false => bench.report.text("GoVPP: skipped: the example cannot be built; Go is needed."),
+    }
+    let mut table = Table::new(["", "Herald, pings/s", "plain server, pings/s", "ratio"]);
+    for (name, client) in clients {
+        let number = if bench.quick { 2000 } else { 10_000 };
+        let mut rates = [Vec::new(), Vec::new()];
+        for round in 1..=bench.rounds(5, 2) {
+            progress(&format!("VPP API, control_ping from {name}: round {round}"));
+            for (socket, rates) in [&ours, &plain].into_iter().zip(&mut rates) {
+                rates.push(rate_of(&client, name, socket, number)?);
+            }
+        }
+        let [ours, plain] = rates.map(median);
+        table.row([name.to_owned(), count(ours), count(plain), format!("{:.2}", ours / plain)]);
+        bench.report.target(
+            format!("VPP API, control_ping from {name}"),
+            "≥ that of a plain server",
+            format!("{:.2} × ({}/s, {}/s)", ours / plain, count(ours), count(plain)),
+            ours >= plain,
+        );
+    }
+    bench.report.table(&table);
+    Ok(())
+}
+
+/// What the client says that it has reached.
+fn rate_of(client: &Command, name: &str, socket: &Path, pings: u32) -> Result<f64> {
+    let dash = if name == "GoVPP" { "-" } else { "--" };
+    let mut command = Command::new(client.get_program());
+    command.args(client.get_args()).arg(format!("{dash}socket")).arg(socket);
+    let output = command.arg(format!("{dash}pings")).arg(pings.to_string()).output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let rate =
+        said.lines().find_map(|line| line.split(" pings, ").nth(1)?.split(' ').next()?.parse().ok());
+    match rate {
+        Some(rate) => Ok(rate),
+        None => bail!("{name}: {said}{}", String::from_utf8_lossy(&output.stderr)),
+    }
+}
+
+/// A program of the workspace, which is built beside this one.
+fn built(name: &str) -> Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name(name))
+}
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}

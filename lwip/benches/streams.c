@@ -91,8 +91,8 @@ static void be_hosts(int fd)
     start_stack();
     set_up(fdif_add(base, fd, fd, 0), "10.9.0.2", "fd00::2");
     host_begin();
+    /* Nobody waits for the last acknowledgements: their sender may be gone. */
     while (over < STREAMS) event_base_loop(base, EVLOOP_ONCE);
-    while (tcp_active_pcbs != NULL) event_base_loop(base, EVLOOP_ONCE);
     stop_stack();
 }
 
@@ -207,7 +207,6 @@ static void run(size_t bytes)
     memory->at_once = most_joined;
     CHECK(memory->kib < (long)(STREAMS * (MOST / 1024)));
     SAME(tcp_close(pcb), ERR_OK);
-    while (tcp_active_pcbs != NULL) event_base_loop(base, EVLOOP_ONCE);
     join_peer(hosts_pid);
     join_peer(server_pid);
     stop_stack();

@@ -165,14 +165,10 @@ pub(super) fn all_acknowledged(raw: *mut tcp_pcb) -> bool {
     }
 }
 
-/// Opens the window by so many bytes that were received.
-pub(super) fn open_window(raw: *mut tcp_pcb, mut bytes: usize) {
-    while bytes > 0 {
-        let step = u16::try_from(bytes).unwrap_or(u16::MAX);
-        // SAFETY: the pcb is the stream's.
-        unsafe { sys::tcp_recved(raw, step) };
-        bytes -= usize::from(step);
-    }
+/// Opens the window by so many bytes that were received; a window is never more than 65535.
+pub(super) fn open_window(raw: *mut tcp_pcb, bytes: usize) {
+    // SAFETY: the pcb is the stream's.
+    unsafe { sys::tcp_recved(raw, u16::try_from(bytes).unwrap_or(u16::MAX)) };
     // SAFETY: likewise.
     unsafe {
         // What the peer knows of the window. lwIP tells it of more only in steps of four segments; if it

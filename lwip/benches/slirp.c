@@ -293,7 +293,7 @@ static figures median(const char *name, void (*by)(figures *))
     unsigned i;
     for (i = 0; i < RUNS; i++) all[i] = measure(by);
     qsort(all, RUNS, sizeof all[0], by_seconds);
-    printf("%-28s %7.0f %7.2f\n", name, BYTES / all[RUNS / 2].seconds / 1e6,
+    printf("%-44s %8.0f %8.2f\n", name, BYTES / all[RUNS / 2].seconds / 1e6,
            all[RUNS / 2].cpu * 1e9 / BYTES);
     fflush(stdout);
     return all[RUNS / 2];
@@ -313,11 +313,11 @@ int main(void)
     for (up = true;; up = false) {
         ours = median(up ? "slirpif, lwIP to host" : "slirpif, host to lwIP", by_slirpif);
         theirs = median(up ? "slirp4netns, guest to host" : "slirp4netns, host to guest", by_slirp4netns);
-        printf("%-28s %6.1fx (aim: 2), %.1fx of the processor\n", "", theirs.seconds / ours.seconds,
+        printf("%-44s %7.1fx (aim: 2), %.1fx of the processor\n", "", theirs.seconds / ours.seconds,
                ours.cpu / theirs.cpu);
         if (!up) break;
     }
-    printf("%-28s %7.2f ms (aim: below 50); slirp4netns %.2f ms\n", "refused after", ours.refused * 1e3,
+    printf("%-44s %8.2f ms (aim: below 50); slirp4netns %.2f ms\n", "refused after", ours.refused * 1e3,
            theirs.refused * 1e3);
     return 0;
 }

@@ -14,6 +14,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{c_char, c_int, c_void};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -292,10 +293,10 @@ impl Slirp {
     fn wait_for_polls(&self) -> Result<()> {
         let (polls, mut watches) = (self.polls.borrow(), self.watches.borrow_mut());
         for (index, poll) in polls.iter().enumerate() {
-            if !watches.contains_key(&poll.fd) {
-                watches.insert(poll.fd, self.watch(poll.fd)?);
-            }
-            let Some(watch) = watches.get_mut(&poll.fd) else { continue };
+            let watch = match watches.entry(poll.fd) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place.insert(self.watch(poll.fd)?),
+            };
             watch.index = index;
             watch.wait(poll.events & libc::POLLIN != 0, poll.events & libc::POLLOUT != 0)?;
         }

@@ -48,9 +48,9 @@ struct Config {
 
 fn add(base: *mut sys::event_base, options: &herald_slirpif_options) -> Result<*mut sys::netif> {
     core::stack_on(base)?;
-    // SAFETY: as the caller of slirpif_add_ex() promised, C strings or null.
     let text = |text: *const c_char, default: &'static str| match text.is_null() {
         true => Ok(default.into()),
+        // SAFETY: a C string, as the caller of slirpif_add_ex() promised.
         false => unsafe { c_text(text, "") }.map(|text| text.to_string_lossy()),
     };
     let v4 = Ipv4Network::parse(&text(options.network, "10.0.2.0/24")?)?;

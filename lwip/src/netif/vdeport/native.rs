@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -108,19 +108,20 @@ pub(super) fn join(directory: &Path, wish: &Wish, netif: Weak<Netif>) -> Result<
 /// Gives the socket a name beside those of the switch, or where everybody may.
 fn bind(data: &OwnedFd, directory: &Path, mode: u32) -> Result<Entry> {
     let process = std::process::id();
-    let elsewhere = std::env::temp_dir();
-    let names = (0..100).flat_map(|number| {
-        // The first is as libvdeplug has it, whose leftovers switches know.
-        [
-            directory.join(format!(".{process}-{number:05}")),
-            elsewhere.join(format!("vde.{process}-{number:05}")),
-        ]
-    });
     let mut last = Error::new(libc::EADDRINUSE, "no name for a socket");
-    for path in names {
-        match unix::bind(data, &path, mode) {
-            Ok(()) => return Ok(Entry::of(path)),
-            Err(error) => last = error,
+    // The first is as libvdeplug has it, whose leftovers switches know.
+    for start in [directory.join("."), std::env::temp_dir().join("vde.")] {
+        for number in 0..100 {
+            let mut path = start.clone().into_os_string();
+            path.push(format!("{process}-{number:05}"));
+            let path = PathBuf::from(path);
+            match unix::bind(data, &path, mode) {
+                Ok(()) => return Ok(Entry::of(path)),
+                Err(error) => last = error,
+            }
+            if last.errno != libc::EADDRINUSE {
+                break;
+            }
         }
     }
     Err(last)

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use crate::core;
 use crate::error::{Error, Result, answer, status};
 use crate::event::Event;
-use crate::netif::{Direction, Hook, HookId, Netif, Verdict, c_text};
+use crate::netif::{Direction, Hook, Netif, Verdict, c_text};
 use crate::options;
 use crate::packet::Packet;
 use crate::sigpipe;
@@ -187,12 +187,6 @@ impl Drop for Capture {
     }
 }
 
-fn captured(netif: *mut sys::netif) -> Result<(Rc<Netif>, Option<(HookId, Rc<Capture>)>)> {
-    let netif = Netif::find(netif)?;
-    let capture = netif.find_hook::<Capture>();
-    Ok((netif, capture))
-}
-
 /// Writes every packet that a netif receives and sends to a pcap file, which is created with mode 0600
 /// or emptied. Packets are written some at a time, at the latest a second after they went by, and when
 /// the capture or the netif is removed. The capture's place is between what is attached to the netif
@@ -220,8 +214,8 @@ pub unsafe extern "C" fn pcap_dump_add_ex(
     options: *const herald_pcap_options,
 ) -> c_int {
     status(|| {
-        let (netif, capture) = captured(netif)?;
-        if capture.is_some() {
+        let netif = Netif::find(netif)?;
+        if netif.find_hook::<Capture>().is_some() {
             return Err(Error::new(
                 libc::EBUSY,
                 "the netif has a capture: pcap_dump_remove() comes first",
@@ -240,7 +234,8 @@ pub unsafe extern "C" fn pcap_dump_add_ex(
 #[unsafe(no_mangle)]
 pub extern "C" fn pcap_dump_remove(netif: *mut sys::netif) {
     answer((), || {
-        if let (netif, Some((id, _))) = captured(netif)? {
+        let netif = Netif::find(netif)?;
+        if let Some((id, _)) = netif.find_hook::<Capture>() {
             netif.remove_hook(id);
         }
         Ok(())
@@ -251,8 +246,8 @@ pub extern "C" fn pcap_dump_remove(netif: *mut sys::netif) {
 /// is no capture, or what made the capture stop, such as ENOSPC.
 #[unsafe(no_mangle)]
 pub extern "C" fn pcap_dump_flush(netif: *mut sys::netif) -> c_int {
-    status(|| match captured(netif)? {
-        (_, Some((_, capture))) => capture.sink.flush(),
-        _ => Err(Error::new(libc::ENOENT, "the netif has no capture")),
+    status(|| match Netif::find(netif)?.find_hook::<Capture>() {
+        Some((_, capture)) => capture.sink.flush(),
+        None => Err(Error::new(libc::ENOENT, "the netif has no capture")),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{IPADDR_TYPE_V4, IPADDR_TYPE_V6, ip_addr_t, lwip_ip_addr_type, netif};
+use super::{IPADDR_TYPE_V4, IPADDR_TYPE_V6, ip_addr_t, lwip_ip_addr_type};
 
 /// What lwIP's functions return when all is well.
 pub(crate) const OK: super::err_t = super::ERR_OK as super::err_t;
@@ -37,10 +37,4 @@ pub(crate) fn to_ip(address: &ip_addr_t) -> IpAddr {
             IpAddr::V6(Ipv6Addr::from(words))
         }
     }
-}
-
-/// Whether the netif is up, link and all.
-pub(crate) fn is_up(netif: &netif) -> bool {
-    let both = (super::NETIF_FLAG_UP | super::NETIF_FLAG_LINK_UP) as u8;
-    netif.flags & both == both
 }

@@ -6,7 +6,7 @@
 
 use std::net::UdpSocket;
 
-use herald_lwip::core::libevent_timeouts_init;
+use herald_lwip::core::{libevent_timeouts_fini, libevent_timeouts_init};
 use herald_lwip::netif::udptapif_add_ex;
 use herald_lwip::sys;
 use libfuzzer_sys::fuzz_target;
@@ -15,6 +15,13 @@ struct Lab {
     base: *mut sys::event_base,
     ports: [u16; 2],
     clients: Vec<UdpSocket>,
+}
+
+/// At the end, so that nothing counts as leaked.
+impl Drop for Lab {
+    fn drop(&mut self) {
+        libevent_timeouts_fini();
+    }
 }
 
 fn start() -> Lab {

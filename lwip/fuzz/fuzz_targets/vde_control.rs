@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use herald_lwip::core::libevent_timeouts_init;
+use herald_lwip::core::{libevent_timeouts_fini, libevent_timeouts_init};
 use herald_lwip::netif::{herald_netif_remove, vdeportif_add, vdeswitchif_add};
 use herald_lwip::sys;
 use libfuzzer_sys::fuzz_target;
@@ -28,6 +28,13 @@ impl Lab {
     fn turn(&self) {
         // SAFETY: the loop of the program.
         unsafe { sys::event_base_loop(self.base, (sys::EVLOOP_NONBLOCK | sys::EVLOOP_ONCE) as i32) };
+    }
+}
+
+/// At the end, so that nothing counts as leaked.
+impl Drop for Lab {
+    fn drop(&mut self) {
+        libevent_timeouts_fini();
     }
 }
 
@@ -98,7 +105,8 @@ fuzz_target!(|input: &[u8]| {
             (UnixStream::connect(lab.directory.join("ours/ctl")).unwrap(), std::ptr::null_mut())
         } else {
             // SAFETY: a call of the program.
-            let netif = unsafe { vdeportif_add(lab.base, c_path(&lab.directory.join("theirs")).as_ptr()) };
+            let netif =
+                unsafe { vdeportif_add(lab.base, c_path(&lab.directory.join("theirs")).as_ptr()) };
             assert!(!netif.is_null());
             let (mut stream, _) = lab.listener.accept().unwrap();
             let length = stream.read(&mut heard).unwrap();

@@ -43,10 +43,14 @@ static void translate(int fd)
         if (fds[0].revents != 0) {
             if ((length = recv(fd, bytes + 2, sizeof bytes - 2, 0)) <= 0) return;
             bytes[0] = (unsigned char)(length >> 8), bytes[1] = (unsigned char)length;
-            SAME(send(udp, bytes, (size_t)length + 2, 0), length + 2);
+            /* Until the port is there, frames are lost. */
+            if (send(udp, bytes, (size_t)length + 2, 0) == -1) SAME(errno, ECONNREFUSED);
         }
         if (fds[1].revents != 0) {
-            length = recv(udp, bytes, sizeof bytes, 0);
+            if ((length = recv(udp, bytes, sizeof bytes, MSG_DONTWAIT)) == -1) {
+                CHECK(errno == ECONNREFUSED || errno == EAGAIN);
+                continue;
+            }
             SAME(length, 2 + (bytes[0] << 8 | bytes[1]));
             SAME(send(fd, bytes + 2, (size_t)length - 2, 0), length - 2);
         }

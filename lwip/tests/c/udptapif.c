@@ -11,10 +11,20 @@
 
 static const char *kernel, *server;
 
+/* One byte for each process that waits for the ports to be there. */
+static int there[2];
+
+static void wait_for_ports(void)
+{
+    char byte;
+    SAME(read(there[0], &byte, 1), 1);
+}
+
 static void ask(int fd)
 {
     struct netif *netif;
     stream s;
+    wait_for_ports();
     start_stack();
     netif = fdif_add(base, fd, fd, 1);
     set_up(netif, "10.9.0.2", "fd00::2");
@@ -36,6 +46,7 @@ static void translate(int fd)
 {
     int udp = host_connect(SOCK_DGRAM, "::1", LENGTH);
     struct pollfd fds[2] = {{fd, POLLIN, 0}, {udp, POLLIN, 0}};
+    wait_for_ports();
     for (;;) {
         unsigned char bytes[2048];
         ssize_t length;
@@ -43,16 +54,14 @@ static void translate(int fd)
         if (fds[0].revents != 0) {
             if ((length = recv(fd, bytes + 2, sizeof bytes - 2, 0)) <= 0) return;
             bytes[0] = (unsigned char)(length >> 8), bytes[1] = (unsigned char)length;
-            /* Until the port is there, frames are lost. */
+            /* Refused when the other side has finished. */
             if (send(udp, bytes, (size_t)length + 2, 0) == -1) SAME(errno, ECONNREFUSED);
         }
         if (fds[1].revents != 0) {
-            if ((length = recv(udp, bytes, sizeof bytes, MSG_DONTWAIT)) == -1) {
-                CHECK(errno == ECONNREFUSED || errno == EAGAIN);
-                continue;
-            }
+            length = recv(udp, bytes, sizeof bytes, MSG_DONTWAIT);
+            if (length == -1) continue;
             SAME(length, 2 + (bytes[0] << 8 | bytes[1]));
-            SAME(send(fd, bytes + 2, (size_t)length - 2, 0), length - 2);
+            if (send(fd, bytes + 2, (size_t)length - 2, MSG_NOSIGNAL) == -1) return;
         }
     }
 }
@@ -62,6 +71,7 @@ static void serve(void)
     stream s;
     start_stack();
     set_up(udptapif_add(base, RAW, LENGTH), "10.9.0.1", "fd00::1");
+    SAME(write(there[1], "..", 2), 2);
     stream_listen(&s, 7, BYTES);
     LOOP_UNTIL(s.received == BYTES && s.acked == BYTES && s.ended);
     stream_close(&s);
@@ -73,6 +83,7 @@ static void at_the_raw_port(const char *by, const char *to)
 {
     pid_t pid;
     loopback_up();
+    CHECK(pipe(there) == 0);
     kernel = by;
     server = to;
     pid = peer(ask_at_the_raw_port, 0);
@@ -88,6 +99,7 @@ static void a_stack_at_the_port_with_lengths(void)
     int fds[2];
     pid_t pids[2];
     loopback_up();
+    CHECK(pipe(there) == 0);
     server = "10.9.0.1";
     CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds) == 0);
     pids[0] = peer(ask, fds[0]);

@@ -2,7 +2,8 @@
 //!
 //! The first byte says which netif; then each frame begins with its length, in two bytes, which counts up
 //! to what there is. With bit 3 of the first byte the checksums of IPv4, ICMP, UDP and TCP are put right, since
-//! a fuzzer does not guess them and lwIP looks no further at what is wrong. A server of TCP and one of UDP are there to be reached.
+//! a fuzzer does not guess them and lwIP looks no further at what is wrong; with bit 4 frames have no headers
+//! of their own, but get those of a packet to the netif, of the protocol that their first byte chooses. A server of TCP and one of UDP are there to be reached.
 
 #![no_main]
 
@@ -10,7 +11,7 @@ use std::ptr::{null, null_mut};
 
 use herald_lwip::core::{herald_lwip_kick, libevent_timeouts_init};
 use herald_lwip::netif::{fdif_add, herald_netif_remove};
-use herald_lwip::nettest::nettest_add;
+use herald_lwip::nettest::{herald_nettest_options, nettest_add_ex};
 use herald_lwip::sys;
 use libfuzzer_sys::fuzz_target;
 
@@ -82,7 +83,7 @@ fn checksum(before: u32, bytes: &[u8]) -> [u8; 2] {
 /// Puts the checksums of an IP packet right, as far as it is one.
 fn correct(packet: &mut [u8]) {
     let (header, protocol, addresses) = match packet {
-        [first, ..] if first >> 4 == 4 && packet.len() >= 20 => {
+        [first, ..] if *first >> 4 == 4 && packet.len() >= 20 => {
             let header = 4 * usize::from(packet[0] & 15);
             if header < 20 || header > packet.len() {
                 return;
@@ -94,7 +95,7 @@ fn correct(packet: &mut [u8]) {
             packet[10..12].copy_from_slice(&sum);
             (header, packet[9], 12..20)
         }
-        [first, ..] if first >> 4 == 6 && packet.len() >= 40 => {
+        [first, ..] if *first >> 4 == 6 && packet.len() >= 40 => {
             let length = packet.len() as u16 - 40;
             packet[4..6].copy_from_slice(&length.to_be_bytes());
             (40, packet[6], 8..40)
@@ -122,6 +123,33 @@ fn correct(packet: &mut [u8]) {
     packet[place..place + 2].copy_from_slice(&sum);
 }
 
+/// The headers of a packet to the netif, and what follows them.
+fn addressed(data: &[u8], hwaddr: Option<[u8; 6]>) -> Vec<u8> {
+    let Some((&choice, data)) = data.split_first() else { return Vec::new() };
+    let six = choice & 1 == 1;
+    let mut frame = Vec::new();
+    if let Some(hwaddr) = hwaddr {
+        frame.extend_from_slice(&hwaddr);
+        frame.extend_from_slice(&[2, 0, 0, 0, 0, 9]);
+        frame.extend_from_slice(if six { &[0x86, 0xdd] } else { &[8, 0] });
+    }
+    let choice = usize::from(choice >> 1);
+    if six {
+        // Hop-by-hop, TCP, UDP, routing, fragment, ICMPv6, none, destination options.
+        let next = [0, 6, 17, 43, 44, 58, 59, 60][choice % 8];
+        frame.extend_from_slice(&[0x60, 0, 0, 0, 0, 0, next, 255]);
+        frame.extend_from_slice(&[0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+        frame.extend_from_slice(&[0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    } else {
+        // ICMP, IGMP, TCP, UDP, UDP-Lite; a fragment of these.
+        let (protocol, offset) = ([1, 2, 6, 17, 136][choice % 5], [0, 0x20][choice / 5 % 2]);
+        frame.extend_from_slice(&[0x45, 0, 0, 0, 0, 1, offset, 0, 64, protocol, 0, 0]);
+        frame.extend_from_slice(&[10, 9, 0, 2, 10, 9, 0, 1]);
+    }
+    frame.extend_from_slice(data);
+    frame
+}
+
 fuzz_target!(|input: &[u8]| {
     thread_local!(static BASE: *mut sys::event_base = start());
     let Some((&kind, mut rest)) = input.split_first() else { return };
@@ -139,7 +167,9 @@ fuzz_target!(|input: &[u8]| {
         };
         assert!(!netif.is_null());
         if kind & 4 != 0 {
-            nettest_add(base, netif, 0, 0.1);
+            let mut losses = std::mem::zeroed::<herald_nettest_options>();
+            (losses.size, losses.drop_rate, losses.seed) = (size_of_val(&losses), 0.1, 1);
+            nettest_add_ex(base, netif, &losses);
         }
         let address = |text: &std::ffi::CStr| {
             let mut address = std::mem::zeroed();
@@ -154,9 +184,15 @@ fuzz_target!(|input: &[u8]| {
         while let [high, low, frames @ ..] = rest {
             let length = usize::from(u16::from_be_bytes([*high, *low])).min(frames.len());
             let (frame, after) = frames.split_at(length);
+            let before = if kind & 2 == 0 { 0 } else { 10 };
             let mut frame = frame.to_vec();
+            if kind & 16 != 0 {
+                let (hwaddr, data) = ((*netif).hwaddr, frame);
+                frame = vec![0; before];
+                frame.extend(addressed(&data, (ether == 1).then_some(hwaddr)));
+            }
             if kind & 8 != 0 {
-                let link = if kind & 2 == 0 { 0 } else { 10 } + if ether == 1 { 14 } else { 0 };
+                let link = before + if ether == 1 { 14 } else { 0 };
                 correct(frame.get_mut(link..).unwrap_or_default());
             }
             libc::send(far, frame.as_ptr().cast(), frame.len(), 0);

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{NonNull, null, null_mut};
 use std::rc::Rc;
 
-use super::Netif;
+use super::{Netif, guard};
 use crate::error::{Error, Result};
 use crate::packet::Packet;
 use crate::sys;
@@ -61,12 +61,20 @@ impl Netif {
     /// Hands a packet over to lwIP, by the function that the netif has for it: programs may have put
     /// one of their own there.
     pub(super) fn hand_over(&self, packet: Packet) {
+        let whole = packet.first().len() == packet.len();
+        let admitted = match whole {
+            true => guard::admits(packet.first(), self.ether),
+            false => packet.copy().is_ok_and(|copy| guard::admits(copy.first(), self.ether)),
+        };
+        if !admitted {
+            return self.counters.receive_error();
+        }
         let raw = packet.into_raw();
         // SAFETY: lwIP takes the packet over if it returns OK.
         unsafe {
             let refused = match (*self.raw()).input {
-                Some(input) if (*raw).tot_len > 0 => input(raw, self.raw()) != sys::OK,
-                _ => true,
+                Some(input) => input(raw, self.raw()) != sys::OK,
+                None => true,
             };
             if refused {
                 self.counters.drop_received();

@@ -12,6 +12,7 @@ mod capi;
 mod checksum;
 mod counters;
 mod fd;
+mod guard;
 mod hooks;
 mod ifreq;
 mod lwip;

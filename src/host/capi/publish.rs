@@ -92,7 +92,7 @@ const FEW: usize = 32;
 
 /// Publishes an event: a name and `count` parameters. Everything is copied before it returns.
 ///
-/// Never blocks; makes no system call while the worker is awake, and at most one otherwise.
+/// Never blocks; makes no system call while the worker is awake, and at most two otherwise.
 /// Allocates only on a thread's first publish, and for more than 32 parameters. Events of one
 /// thread reach every subscriber in order. It can be left by siglongjmp() at any instruction: the
 /// event is then published or not, and the hub stays whole.

@@ -7,7 +7,7 @@ use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
-use common::{DOCUMENT, Program, SOON, Setup, c_example, life};
+use common::{DOCUMENT, Program, SOON, Setup, c_example, life, retry};
 
 fn text(received: std::io::Result<usize>, buffer: &[u8]) -> String {
     String::from_utf8(buffer[..received.expect("a datagram")].to_vec()).unwrap()
@@ -34,7 +34,7 @@ fn a_daemon_feeds_those_that_its_configuration_names_and_its_clients_from_one_pu
     host.life(1, 5);
     client.expect(&life(1, 5));
     let mut buffer = [0; 1000];
-    let mut json = || text(over_udp.recv(&mut buffer), &buffer);
+    let mut json = || text(retry(|| over_udp.recv(&mut buffer)), &buffer);
     for (event, params) in [
         ("E_L2TP_SESSION_CREATED", r#""tunnel_id":1,"session_id":5"#),
         ("E_L2TP_SESSION_UP", r#""tunnel_id":1,"session_id":5,"peer_tunnel_id":2,"peer_session_id":3"#),
@@ -43,7 +43,7 @@ fn a_daemon_feeds_those_that_its_configuration_names_and_its_clients_from_one_pu
     ] {
         assert_eq!(json(), format!(r#"{{"jsonrpc":"2.0","method":"{event}","params":{{{params}}}}}"#));
     }
-    let mut grammar = || text(over_unix.recv(&mut buffer), &buffer);
+    let mut grammar = || text(retry(|| over_unix.recv(&mut buffer)), &buffer);
     for event in [
         "E_L2TP_TUNNEL_UP\ntunnel_id::1\npeer_tunnel_id::2\n\n",
         "E_L2TP_SESSION_CREATED\ntunnel_id::1\nsession_id::5\n\n",

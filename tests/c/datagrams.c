@@ -40,7 +40,9 @@ static herald_datagram_options datagram_options(const char *to)
 static const char *next_datagram(int fd)
 {
     static char text[70000];
-    ssize_t got = recv(fd, text, sizeof text - 1, 0);
+    ssize_t got;
+    do got = recv(fd, text, sizeof text - 1, 0);
+    while (got < 0 && errno == EINTR);
     CHECK(got >= 0 && (size_t)got < sizeof text - 1);
     text[got] = '\0';
     return text;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
-use crate::common::{self, SOON, library};
+use crate::common::{self, SOON, library, retry};
 
 /// The stand-in as one version of OpenSIPS.
 pub struct OpenSips {
@@ -171,12 +171,12 @@ pub fn text(received: std::io::Result<usize>, buffer: &[u8]) -> String {
 
 pub fn from_udp(socket: &UdpSocket) -> String {
     let mut buffer = vec![0; 70_000];
-    text(socket.recv(&mut buffer), &buffer)
+    text(retry(|| socket.recv(&mut buffer)), &buffer)
 }
 
 pub fn from_unix(socket: &UnixDatagram) -> String {
     let mut buffer = vec![0; 300_000];
-    text(socket.recv(&mut buffer), &buffer)
+    text(retry(|| socket.recv(&mut buffer)), &buffer)
 }
 
 pub const TEXT: &str = "E_X\nstr::bob\nint::-7\n\n";

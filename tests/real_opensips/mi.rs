@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::common::retry;
 use crate::tree::Version;
 
 /// The way to one OpenSIPS's management interface.
@@ -46,7 +47,7 @@ impl Mi {
         };
         socket.send(request.as_bytes()).ok()?;
         let mut buffer = vec![0; 1 << 16];
-        let len = socket.recv(&mut buffer).ok()?;
+        let len = retry(|| socket.recv(&mut buffer)).ok()?;
         // An expired subscription of another module may print what is no UTF-8.
         let answer = String::from_utf8_lossy(&buffer[..len]).into_owned();
         Some(if self.version.speaks_lines() { lines(answer) } else { json(&answer) })

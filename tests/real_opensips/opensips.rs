@@ -121,7 +121,7 @@ impl Launch {
                 panic!("OpenSIPS {} does not start: {status}", host.version());
             }
             let patience = Duration::from_millis(500);
-            request(&host.sip, "PING", "", &[], patience)?;
+            request(&host.sip, "PING", "", &[], patience).ok()?;
             host.mi.patience = patience;
             // A process can answer before it is listed.
             (receivers(&host.mi.processes()?).len() >= workers).then_some(())
@@ -231,7 +231,9 @@ impl Opensips {
     /// Raises events; returns when they are raised.
     pub fn raise(&self, raise: &Raise) {
         let answer = raise.send(&self.sip, LONG);
-        assert_eq!(answer.as_deref(), Some("SIP/2.0 200 OK"), "OpenSIPS {}", self.version());
+        let answer =
+            answer.unwrap_or_else(|e| panic!("OpenSIPS {} does not answer: {e}", self.version()));
+        assert_eq!(answer, "SIP/2.0 200 OK", "OpenSIPS {}", self.version());
     }
 
     /// Raises events by so many requests at once; returns when all are raised.

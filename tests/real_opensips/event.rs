@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::common::retry;
+use crate::opensips::own_ip;
 
 /// A parameter's value.
 #[derive(Debug, Clone)]
@@ -129,7 +130,7 @@ pub fn request(
     static SEQUENCE: AtomicU32 = AtomicU32::new(1);
     let number = SEQUENCE.fetch_add(1, Ordering::Relaxed);
     let unique = format!("{}-{number}", std::process::id());
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let socket = UdpSocket::bind((own_ip(253), 0)).unwrap();
     socket.connect(to).unwrap();
     socket.set_read_timeout(Some(patience)).unwrap();
     let me = socket.local_addr().unwrap();

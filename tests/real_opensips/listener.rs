@@ -5,13 +5,14 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use tempfile::TempDir;
 
 use crate::common::retry;
-use crate::opensips::LONG;
+use crate::opensips::{LONG, eventually, own_ip};
 
 enum Socket {
     Udp(UdpSocket),
@@ -27,9 +28,13 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// A UDP port of the kernel's choice.
+    /// A UDP port that no other listener of this program has had.
     pub fn udp() -> Listener {
-        Listener::try_udp("127.0.0.1:0".parse().unwrap()).unwrap()
+        static NEXT: AtomicU16 = AtomicU16::new(10_000);
+        eventually("a free port", || {
+            let port = NEXT.fetch_add(1, Ordering::Relaxed);
+            Listener::try_udp(SocketAddr::from((own_ip(252), port))).ok()
+        })
     }
 
     /// A UDP port of an address; an error if it is not to be had.

@@ -263,8 +263,9 @@ impl Arena {
     /// Whether every subscription to a place is gone, or its time has been over for a second.
     pub fn has_ended(&self, key: Key) -> bool {
         !self.slots.iter().any(|slot| {
+            let names = slot.place() == Some(key) && !slot.is_leftover();
             // SAFETY: the slot's own, in the mapping that stays.
-            slot.place() == Some(key) && !unsafe { has_expired(slot.sock.get(), 1) }
+            names && !unsafe { has_expired(slot.sock.get(), 1) }
         })
     }
 
@@ -293,7 +294,8 @@ impl Slot {
 }
 
 /// Whether a subscription's time has been over for so many seconds. The host can take a while to
-/// notice, or never do. One without a subscription time belongs to an event_virtual group, which never expires on its own.
+/// notice, or never do. One without a subscription time belongs to an event_virtual group, which
+/// never expires on its own.
 ///
 /// # Safety
 ///

@@ -8,6 +8,7 @@ mod panics;
 #[path = "real_vpp/mod.rs"]
 mod vpp;
 
+use std::io;
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 use std::thread;
@@ -214,19 +215,8 @@ fn interface_events_and_gtp_errors_reach_datagram_listeners() {
     vpp.cli("set interface state loop0 down");
     vpp.cli("delete loopback interface intfc loop0");
 
-    let mut received: [[String; 7]; 4] = Default::default();
-    let mut buffer = [0; 2048];
-    for next in 0..7 {
-        for at in 0..4 {
-            let length = match at {
-                0 | 1 => udp[at].recv(&mut buffer),
-                _ => unix[at - 2].recv(&mut buffer),
-            };
-            received[at][next] =
-                String::from_utf8(buffer[..length.expect("a datagram")].to_vec()).unwrap();
-        }
-    }
-    let [udp_text, udp_json, unix_text, unix_json] = received;
+    let [udp_text, udp_json] = udp.map(|socket| seven(|buffer| socket.recv(buffer)));
+    let [unix_text, unix_json] = unix.map(|socket| seven(|buffer| socket.recv(buffer)));
     assert_eq!(udp_text, unix_text);
     assert_eq!(udp_json, unix_json);
     let loop0 = ["sw_if_index::1\nname::loop0\n\n", "{\"sw_if_index\":1,\"name\":\"loop0\"}"];
@@ -254,6 +244,15 @@ fn interface_events_and_gtp_errors_reach_datagram_listeners() {
         "{hub}"
     );
     vpp.stop();
+}
+
+/// Seven datagrams.
+fn seven(receive: impl Fn(&mut [u8]) -> io::Result<usize>) -> [String; 7] {
+    [(); 7].map(|()| {
+        let mut buffer = [0; 2048];
+        let length = receive(&mut buffer).expect("a datagram");
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    })
 }
 
 #[test]

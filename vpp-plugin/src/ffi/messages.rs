@@ -2,14 +2,13 @@
 
 use std::ffi::{CString, c_char, c_void};
 
+use herald_vpp_api::frame::{self, HEADER};
 use herald_vpp_api::{Api, json};
 use vpp_plugin::bindings::{
     uword, vl_msg_api_add_msg_name_crc, vl_msg_api_config, vl_msg_api_get_msg_ids,
     vl_msg_api_msg_config_t, vlibapi_helper_get_main,
 };
 use vpp_plugin::vppinfra::vec::Vec as VppVec;
-
-use herald_vpp_api::frame::{self, HEADER};
 
 use crate::entry::enter;
 use crate::handlers::{ENABLE, Handler, WANT};
@@ -19,10 +18,11 @@ pub const REQUEST_LENGTH: usize = 2 + 4 + 4 + 1 + 4;
 
 /// Enters the API's messages into VPP's table, and answers with the id of the first.
 pub fn register(api: &Api) -> Result<u16, String> {
-    let name = static_text(&format!("{}_{:08x}", api.name(), api.file_crc()));
+    let name = CString::new(format!("{}_{:08x}", api.name(), api.file_crc())).unwrap_or_default();
     let count = api.messages().len().try_into().map_err(|_| "too many messages".to_owned())?;
-    // SAFETY: VPP's API main is static; the name stays.
-    let (main, base) = unsafe { (vlibapi_helper_get_main(), vl_msg_api_get_msg_ids(name, count)) };
+    // SAFETY: VPP's API main is static; VPP copies the name.
+    let (main, base) =
+        unsafe { (vlibapi_helper_get_main(), vl_msg_api_get_msg_ids(name.as_ptr(), count)) };
     if base == u16::MAX {
         return Err(format!("VPP has given no message ids to {}", api.name()));
     }

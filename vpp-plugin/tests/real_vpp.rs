@@ -15,7 +15,7 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 use vpp::raw::Client;
-use vpp::{Plugin, SOON, Vpp, events, sdk, wait_for};
+use vpp::{Plugin, SOON, Vpp, events, sdk, wait_for, wait_for_within};
 
 #[test]
 fn the_plugin_loads_and_the_cli_says_what_it_does() {
@@ -76,7 +76,12 @@ fn clients_of_both_kinds_receive_the_same_events_and_one_that_is_killed_hurts_no
     assert_eq!(vpp.number("show herald", "clients:"), 2);
     vpp.cli("herald gtp-error ue 3 te 4");
 
+    let pids = [papi.pid(), go.pid()];
     let (papi, go) = (papi.finish(), go.finish());
+    for (pid, printed) in pids.iter().zip([&papi, &go]) {
+        let own = format!(" pid {pid} ue ");
+        assert_eq!(printed.iter().filter(|line| line.contains(&own)).count(), 4, "{own:?} {printed:?}");
+    }
     let expected = [
         "CU_UP_EVENT_GTP_ERROR_IND ue 1000 te 0xdeadbeef rb 5 raw 3030303030",
         "CU_UP_EVENT_END_MARKER_IND ue 4294967295 te 0x0 rb 255 raw ",
@@ -90,6 +95,21 @@ fn clients_of_both_kinds_receive_the_same_events_and_one_that_is_killed_hurts_no
     }
     assert_eq!(go.last().unwrap(), "unsubscribed");
     assert_eq!(vpp.number("show herald", "clients:"), 0);
+    vpp.stop();
+}
+
+#[test]
+fn the_tests_of_the_client_in_go_pass() {
+    let Some(sdk) = sdk() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let vpp = Vpp::start(&sdk, directory.path(), "");
+    let mut tests = vpp.go_tests();
+    let status = wait_for_within(2 * SOON, "the tests in Go end", || {
+        // They want events all the time.
+        vpp.cli("herald gtp-error ue 1 te 0xdeadbeef raw 3030303030");
+        tests.try_wait().unwrap()
+    });
+    assert!(status.success(), "{}", io::read_to_string(tests.stdout.unwrap()).unwrap());
     vpp.stop();
 }
 

@@ -328,6 +328,13 @@ impl Vpp {
         Program::start(Command::new(program).arg("-socket").arg(self.socket()).args(arguments))
     }
 
+    /// Starts the tests in `examples/govpp`.
+    pub fn go_tests(&self) -> Child {
+        let mut command = govpp::go(repository());
+        command.args(["test", "-count=1", "."]).env("HERALD_API_SOCKET", self.socket());
+        command.stdout(Stdio::piped()).spawn().unwrap()
+    }
+
     /// Ends VPP as systemd does, and waits for a clean end.
     pub fn stop(mut self) {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).unwrap();

@@ -188,7 +188,9 @@ impl Vpp {
     /// Starts VPP with this plugin, and answers with how it has ended and what it has said.
     pub fn start_in_vain(sdk: &Path, directory: &Path, plugin: Plugin) -> (ExitStatus, String) {
         let mut vpp = Vpp::spawn(sdk, directory, "", plugin);
-        (wait_for("VPP ends", || vpp.child.try_wait().unwrap()), vpp.output())
+        let status = wait_for("VPP ends", || vpp.child.try_wait().unwrap());
+        vpp.remove_segment();
+        (status, vpp.output())
     }
 
     fn spawn(sdk: &Path, directory: &Path, herald_toml: &str, plugin: Plugin) -> Vpp {
@@ -328,6 +330,15 @@ impl Vpp {
         Program::start(Command::new(program).arg("-socket").arg(self.socket()).args(arguments))
     }
 
+    /// Removes the shared memory, which VPP itself does at its end unless it is killed.
+    fn remove_segment(&self) {
+        let segment = segment(&self.directory);
+        let entries = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&segment)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+
     /// Starts the tests in `examples/govpp`.
     pub fn go_tests(&self) -> Child {
         let mut command = govpp::go(repository());
@@ -345,8 +356,11 @@ impl Vpp {
 
 impl Drop for Vpp {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            self.remove_segment();
+        }
         if thread::panicking() {
             eprintln!("{}", self.output());
         }

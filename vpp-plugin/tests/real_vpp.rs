@@ -258,11 +258,8 @@ fn interface_events_and_gtp_errors_reach_datagram_listeners() {
         let json = format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{name}\",\"params\":{}}}", params[1]);
         assert!(udp_json.contains(&json), "{json:?} is not in {udp_json:?}");
     }
-    let hub = vpp.cli("show herald");
-    assert!(
-        hub.contains("hub: 7 published, 0 refused; 4 subscribers, 28 delivered, 0 dropped"),
-        "{hub}"
-    );
+    let hub = "hub: 7 published, 0 refused; 4 subscribers, 28 delivered, 0 dropped";
+    wait_for(hub, || vpp.cli("show herald").contains(hub).then_some(()));
     vpp.stop();
 }
 

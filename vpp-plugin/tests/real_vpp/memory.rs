@@ -84,7 +84,7 @@ fn one_that_does_not_read_neither_holds_the_main_thread_nor_costs_the_others_any
     let flood = vpp.memory("flood", &["8", "100"]);
     flood.expect("flooded");
     wait_for("all requests have been handled", || {
-        (vpp.number("show herald", "word,") == 92).then_some(())
+        (vpp.number("show herald", "word,") >= 92).then_some(())
     });
     vpp.stop();
 }

@@ -131,10 +131,8 @@ fn a_hundred_thousand_events_reach_three_clients_and_the_main_thread_is_not_held
     assert!(go.iter().any(|line| line.starts_with("100000 events")), "{go:?}");
     let summary = vpp.cli("show herald");
     println!("{summary}");
-    // No call is longer than a millisecond: `make bench` shows it. What the machine does meanwhile may be
-    // added to a call or two here, but not to one in fifty of the hundreds that it takes.
-    let (calls, long) = (vpp.number("show herald", "main thread:"), vpp.number("show herald", "calls,"));
-    assert!(long * 50 < calls, "{summary}");
+    // In time that the thread has run: what others take of its core is not counted.
+    assert!(summary.contains(" 0 of them longer than 1000 us"), "{summary}");
     assert!(summary.contains("; 0 waits, 0 panics"), "{summary}");
     vpp.stop();
 }

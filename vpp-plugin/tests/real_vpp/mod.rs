@@ -236,7 +236,10 @@ impl Vpp {
     }
 
     fn try_cli(&self, command: &str) -> Option<String> {
-        let output = Command::new(self.sdk.join("bin/vppctl"))
+        // vppctl itself would wait for ever for a main thread that is stuck.
+        let output = Command::new("timeout")
+            .arg(SOON.as_secs().to_string())
+            .arg(self.sdk.join("bin/vppctl"))
             .arg("-s")
             .arg(self.directory.join("cli.sock"))
             .args(command.split(' '))

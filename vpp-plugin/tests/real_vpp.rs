@@ -350,13 +350,13 @@ fn vpp_leaves_nothing_behind_that_it_does_not_leave_without_the_plugin() {
     let listener = listeners.path().join("listener");
     let _listener = UnixDatagram::bind(&listener).unwrap();
     let config = format!("[[datagram]]\nto = \"unix:{}\"\n", listener.display());
-    Vpp::start_with(&sdk, bare.path(), &config, Plugin::Disabled).stop();
-    let vpp = Vpp::start(&sdk, with.path(), &config);
+    Vpp::start_with(&sdk, bare.path(), &config, Plugin::Disabled).end();
+    let mut vpp = Vpp::start(&sdk, with.path(), &config);
     let go = vpp.govpp(&["-attempts", "1"]);
     go.expect("subscribed");
     vpp.cli("create loopback interface");
     vpp.cli("herald gtp-error ue 1 te 1");
-    vpp.stop();
+    vpp.end();
     drop(go);
     assert_eq!(Vpp::remains(with.path()), Vpp::remains(bare.path()));
 }

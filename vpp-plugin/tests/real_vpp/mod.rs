@@ -333,7 +333,7 @@ impl Vpp {
         Program::start(Command::new(program).arg("-socket").arg(self.socket()).args(arguments))
     }
 
-    /// Removes the shared memory, which VPP itself does at its end unless it is killed.
+    /// Removes the shared memory.
     fn remove_segment(&self) {
         let segment = segment(&self.directory);
         let entries = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
@@ -349,8 +349,15 @@ impl Vpp {
         command.stdout(Stdio::piped()).spawn().unwrap()
     }
 
-    /// Ends VPP as systemd does, and waits for a clean end.
+    /// Ends VPP as systemd does, and waits for a clean end. Its shared memory goes in any case: VPP leaves it
+    /// if a client that was connected to it has been killed.
     pub fn stop(mut self) {
+        self.end();
+        self.remove_segment();
+    }
+
+    /// The same, but what VPP leaves behind stays.
+    pub fn end(&mut self) {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).unwrap();
         let status = wait_for("VPP ends", || self.child.try_wait().unwrap());
         assert!(status.success(), "{status}: {}", self.output());

@@ -138,19 +138,21 @@ fn a_stuck_reader_leaves_room_for_others_while_the_worker_has_no_time() {
     let processors = proc::status(pid, pid, "Cpus_allowed_list");
     let first = processors.split(['-', ',']).next().expect("a processor");
     for thread in [pid, worker].map(|thread| thread.to_string()) {
-        run("taskset", &["-pc", first, &thread]);
+        assert!(run("taskset", &["-pc", first, &thread]));
     }
-    run("chrt", &["--idle", "-p", "0", &worker.to_string()]);
+    assert!(run("chrt", &["--idle", "-p", "0", &worker.to_string()]));
     host.ok("burst 0 100 E_X v=@30000");
+    // Only root may take that back; for others it runs when the machine has a moment.
+    run("chrt", &["--other", "-p", "0", &worker.to_string()]);
     for n in 0..150 {
         assert_eq!(from_unix(&slow).len() > 30_000, n >= 50, "event {n}");
     }
     assert_eq!(host.stat("dropped"), 0);
 }
 
-fn run(program: &str, args: &[&str]) {
-    let output = Command::new(program).args(args).output().expect(program);
-    assert!(output.status.success(), "{program} {args:?}: {output:?}");
+/// Whether a program ends well.
+fn run(program: &str, args: &[&str]) -> bool {
+    Command::new(program).args(args).output().expect(program).status.success()
 }
 
 /// The thread that sends what had to wait says so, too.

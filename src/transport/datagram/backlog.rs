@@ -95,13 +95,15 @@ impl<R: Relay> Backlog<R> {
 
     /// Gives up what waits for those that have ended, and may never read again.
     fn sweep(&mut self, poll: &Poll) {
-        for key in std::mem::take(&mut self.ended) {
-            if let Some(destination) = self.destinations.remove(&key) {
-                self.abandon(poll, key, destination, Tally::DroppedGone);
-            }
-        }
+        let before = std::mem::take(&mut self.ended);
         let ended = self.destinations.keys().filter(|key| self.relay.has_ended(**key));
         self.ended = ended.copied().collect();
+        // Those that had ended then, and have not begun anew since.
+        for key in before.iter().filter(|key| self.ended.contains(key)) {
+            if let Some(destination) = self.destinations.remove(key) {
+                self.abandon(poll, *key, destination, Tally::DroppedGone);
+            }
+        }
     }
 
     fn abandon(&self, poll: &Poll, key: u64, mut destination: Destination, cause: Tally) {

@@ -185,7 +185,8 @@ impl Writer {
             event.del();
         }
         if self.refused.replace(false) {
-            // SAFETY: on lwIP's thread, within no call of its. TCP would try again with its timer only.
+            // What was refused TCP would send again with an acknowledgement, or by its timer: of a SYN after 3 s.
+            // SAFETY: on lwIP's thread, within no call of its.
             unsafe { sys::tcp_txnow() };
         }
     }

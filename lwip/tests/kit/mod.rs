@@ -32,8 +32,11 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// `libherald_lwip.so`, as built for these tests.
+/// `libherald_lwip.so`, as built for these tests, unless `HERALD_LWIP_LIB` names another build.
 pub fn library() -> PathBuf {
+    if let Some(named) = std::env::var_os("HERALD_LWIP_LIB") {
+        return named.into();
+    }
     let library = std::env::current_exe().unwrap().with_file_name("libherald_lwip.so");
     assert!(library.exists(), "{} is missing", library.display());
     library

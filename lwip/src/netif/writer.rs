@@ -185,7 +185,7 @@ impl Writer {
             event.del();
         }
         if self.refused.replace(false) {
-            // What was refused TCP would send again with an acknowledgement, or by its timer: of a SYN after 3 s.
+            // TCP would try again with the next acknowledgement, if one is to come, or half a second later.
             // SAFETY: on lwIP's thread, within no call of its.
             unsafe { sys::tcp_txnow() };
         }

@@ -45,6 +45,7 @@ pub(crate) trait Collect {
 
 /// What the thread that owns lwIP has.
 pub(crate) struct Stack {
+    process: u32,
     base: NonNull<sys::event_base>,
     /// When lwIP's timer is set to fire.
     due: Cell<Option<Instant>>,
@@ -68,10 +69,13 @@ struct Own(RefCell<Option<Rc<Stack>>>);
 
 impl Drop for Own {
     fn drop(&mut self) {
-        if let Some(stack) = self.0.get_mut().take() {
-            event::abandon_loop();
-            drop(stack);
+        let Some(stack) = self.0.get_mut().take() else { return };
+        if stack.process != std::process::id() {
+            // A child of the program's that ends: all of it is its parent's.
+            return std::mem::forget(stack);
         }
+        event::abandon_loop();
+        drop(stack);
     }
 }
 
@@ -293,6 +297,7 @@ fn start(base: NonNull<sys::event_base>) -> Result<()> {
         }
     }
     let stack = Rc::new(Stack {
+        process: std::process::id(),
         base,
         due: Cell::default(),
         tickless: Cell::default(),

@@ -11,6 +11,7 @@ cases! { core {
     another_thread_is_refused
     threads_can_take_turns
     a_program_may_end_without_fini
+    a_child_that_ends_harms_nothing
     a_thread_that_ends_without_fini_keeps_lwip
     timers
     timeouts_of_lwip

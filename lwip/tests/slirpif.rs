@@ -9,6 +9,7 @@ cases! { slirpif behind ["unshare", "-n"] => {
     tcp_ipv4
     tcp_ipv6
     a_refused_connection_is_refused_at_once
+    one_connection_after_the_other
     our_end_closes_first
     the_far_end_closes_first
     udp_ipv4_takes_one_socket

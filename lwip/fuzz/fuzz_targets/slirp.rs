@@ -8,7 +8,7 @@
 use std::ffi::CStr;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::ptr::{null_mut, NonNull};
+use std::ptr::{NonNull, null_mut};
 
 use herald_lwip::netif::{
     herald_netif_remove, herald_slirpif_add_hostfwd, herald_slirpif_options, slirpif_add_ex,

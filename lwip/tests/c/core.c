@@ -159,6 +159,35 @@ static void a_program_may_end_without_fini(void)
     nothing_is_left();
 }
 
+static void end_as_a_child(int fd)
+{
+    (void)fd;
+    exit(0);
+}
+
+/* A child that ends flushes, removes and kills nothing of its parent's. */
+static void a_child_that_ends_harms_nothing(void)
+{
+    struct stat pcap;
+    siginfo_t ended;
+    start_stack();
+    left_over = lonely(1);
+    netif_set_up(left_over);
+    SAME(pcap_dump_add(left_over, path_of("pcap")), 0);
+    send_frame(ERR_OK);
+    CHECK(vdeswitchif_add(base, path_of("switch")) != NULL);
+    CHECK(processif_add(base, "exec cat", 1) != NULL);
+    join_peer(peer(end_as_a_child, -1));
+    CHECK(access(path_of("switch/ctl"), F_OK) == 0);
+    memset(&ended, 0, sizeof ended);
+    SAME(waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT), 0);
+    SAME(ended.si_pid, 0);
+    SAME(pcap_dump_flush(left_over), 0);
+    SAME(stat(path_of("pcap"), &pcap), 0);
+    SAME(pcap.st_size, 24 + 16 + 60);
+    stop_stack();
+}
+
 static void *end_thread_without_fini(void *arg)
 {
     leave_all();
@@ -329,6 +358,7 @@ static const test tests[] = {
     {"another_thread_is_refused", another_thread_is_refused},
     {"threads_can_take_turns", threads_can_take_turns},
     {"a_program_may_end_without_fini", a_program_may_end_without_fini},
+    {"a_child_that_ends_harms_nothing", a_child_that_ends_harms_nothing},
     {"a_thread_that_ends_without_fini_keeps_lwip", a_thread_that_ends_without_fini_keeps_lwip},
     {"timers", timers},
     {"timeouts_of_lwip", timeouts_of_lwip},

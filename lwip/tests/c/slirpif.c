@@ -63,6 +63,46 @@ static void a_refused_connection_is_refused_at_once(void)
     stop_stack();
 }
 
+#define SHORT_ONES 100u
+
+/* Sends a byte to each that connects, and waits for its end, whatever that is. */
+static void greet_all(int listener)
+{
+    unsigned i;
+    for (i = 0; i < SHORT_ONES; i++) {
+        char byte;
+        int fd = accept(listener, NULL, NULL);
+        CHECK(fd >= 0);
+        kernel_send(fd, 1);
+        CHECK(recv(fd, &byte, 1, 0) <= 0);
+        close(fd);
+    }
+}
+
+/* The next begins before the loop has seen the end of the last: its socket has the same number. */
+static void one_connection_after_the_other(void)
+{
+    unsigned i;
+    int listener, before;
+    pid_t pid;
+    stream s;
+    loopback_up();
+    listener = kernel_bound("127.0.0.1", PORT, SOCK_STREAM);
+    pid = peer(greet_all, listener);
+    close(listener);
+    start();
+    before = open_fds();
+    for (i = 0; i < SHORT_ONES; i++) {
+        stream_connect(&s, "10.0.2.2", PORT, 0);
+        LOOP_UNTIL(s.received == 1);
+        SAME(open_fds(), before + 1);
+        tcp_err(s.pcb, NULL);
+        tcp_abort(s.pcb);
+    }
+    join_peer(pid);
+    stop_stack();
+}
+
 /* Gets all up to the end, and only then sends. */
 static void answer_after_the_end(int listener)
 {
@@ -395,6 +435,7 @@ static const test tests[] = {
     {"tcp_ipv4", tcp_ipv4},
     {"tcp_ipv6", tcp_ipv6},
     {"a_refused_connection_is_refused_at_once", a_refused_connection_is_refused_at_once},
+    {"one_connection_after_the_other", one_connection_after_the_other},
     {"our_end_closes_first", our_end_closes_first},
     {"the_far_end_closes_first", the_far_end_closes_first},
     {"udp_ipv4_takes_one_socket", udp_ipv4_takes_one_socket},

@@ -10,6 +10,7 @@ cases! { slirpif behind ["unshare", "-n"] => {
     tcp_ipv6
     a_refused_connection_is_refused_at_once
     one_connection_after_the_other
+    what_comes_at_once_waits_in_the_host
     our_end_closes_first
     the_far_end_closes_first
     udp_ipv4_takes_one_socket

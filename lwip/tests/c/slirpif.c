@@ -103,6 +103,70 @@ static void one_connection_after_the_other(void)
     stop_stack();
 }
 
+#define MANY 100u
+#define OPENING 300000u
+#define AT_ONCE 60000u
+
+/* Opens the windows of all connections, and then fills them while nobody reads. */
+static void fill_all(int fd)
+{
+    int fds[MANY], listener = kernel_bound("127.0.0.1", PORT, SOCK_STREAM);
+    unsigned i;
+    char byte;
+    SAME(listen(listener, MANY), 0);
+    SAME(write(fd, "", 1), 1);
+    for (i = 0; i < MANY; i++) CHECK((fds[i] = accept(listener, NULL, NULL)) >= 0);
+    for (i = 0; i < MANY; i++) kernel_send(fds[i], OPENING);
+    SAME(read(fd, &byte, 1), 1);
+    for (i = 0; i < MANY; i++) {
+        size_t sent = 0;
+        while (sent < AT_ONCE) {
+            ssize_t length = send(fds[i], pattern_at(OPENING + sent), AT_ONCE - sent, MSG_NOSIGNAL);
+            CHECK(length > 0);
+            sent += (size_t)length;
+        }
+    }
+    SAME(write(fd, "", 1), 1);
+    SAME(read(fd, &byte, 1), 1);
+}
+
+static bool all_received(const stream *s, size_t bytes)
+{
+    unsigned i;
+    for (i = 0; i < MANY && s[i].received == bytes; i++) {}
+    return i == MANY;
+}
+
+/* What comes by all connections at once stays with the host until it is its turn: nothing is dropped. */
+static void what_comes_at_once_waits_in_the_host(void)
+{
+    static stream s[MANY];
+    int fds[2];
+    unsigned i;
+    pid_t pid;
+    char byte;
+    struct netif *netif;
+    loopback_up();
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+    pid = peer(fill_all, fds[1]);
+    SAME(read(fds[0], &byte, 1), 1);
+    netif = start();
+    for (i = 0; i < MANY; i++) {
+        stream_connect(&s[i], "10.0.2.2", PORT, 0);
+        /* With the first comes the host's hardware address. */
+        if (i == 0) LOOP_UNTIL(s[0].connected);
+    }
+    LOOP_UNTIL(all_received(s, OPENING));
+    SAME(write(fds[0], "", 1), 1);
+    SAME(read(fds[0], &byte, 1), 1);
+    LOOP_UNTIL(all_received(s, OPENING + AT_ONCE));
+    SAME(counters_of(netif).rx_dropped, 0);
+    SAME(write(fds[0], "", 1), 1);
+    for (i = 0; i < MANY; i++) stream_close(&s[i]);
+    join_peer(pid);
+    stop_stack();
+}
+
 /* Gets all up to the end, and only then sends. */
 static void answer_after_the_end(int listener)
 {
@@ -436,6 +500,7 @@ static const test tests[] = {
     {"tcp_ipv6", tcp_ipv6},
     {"a_refused_connection_is_refused_at_once", a_refused_connection_is_refused_at_once},
     {"one_connection_after_the_other", one_connection_after_the_other},
+    {"what_comes_at_once_waits_in_the_host", what_comes_at_once_waits_in_the_host},
     {"our_end_closes_first", our_end_closes_first},
     {"the_far_end_closes_first", the_far_end_closes_first},
     {"udp_ipv4_takes_one_socket", udp_ipv4_takes_one_socket},

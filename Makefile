@@ -90,11 +90,13 @@ fuzz: setup-lwip
 # The C tests once more, with the address sanitizer over the Rust side as well: HERALD_LONG=1 for all
 # of them. The short fuzzing of `make test` is also under that sanitizer.
 ASAN_TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
-ASAN_LIB = $(abspath $(TARGET))/asan/$(ASAN_TARGET)/debug/libherald.so
-asan: all
+ASAN_LIBS = $(abspath $(TARGET))/asan/$(ASAN_TARGET)/debug
+ASAN_BUILD = RUSTFLAGS=-Zsanitizer=address $(CARGO) +nightly build --target $(ASAN_TARGET) --target-dir $(TARGET)/asan --lib
+asan: all setup-lwip
 	@if $(CARGO) +nightly --version >/dev/null 2>&1; then \
-		RUSTFLAGS=-Zsanitizer=address $(CARGO) +nightly build --lib -p herald --target $(ASAN_TARGET) --target-dir $(TARGET)/asan && \
-		HERALD_LIB=$(ASAN_LIB) $(CARGO) test --test memory --test opensips_host sanitizers; \
+		$(ASAN_BUILD) -p herald -p herald-lwip && \
+		HERALD_LIB=$(ASAN_LIBS)/libherald.so $(CARGO) test --test memory --test opensips_host sanitizers && \
+		HERALD_LWIP_LIB=$(ASAN_LIBS)/libherald_lwip.so $(CARGO) test -p herald-lwip sanitizer; \
 	else echo "skipped: the sanitizer needs a nightly toolchain"; fi
 
 # BENCH=--quick takes a look only.

@@ -202,7 +202,7 @@ typedef struct herald_packetif_options {
      */
     size_t size;
     /**
-     * Bytes of IP in a packet: 68 to 65521; 0 for the interface's.
+     * Bytes of IP in a packet: 68 to 65521; 0 for the interface's, of which that is the most.
      */
     uint32_t mtu;
     /**
@@ -509,7 +509,8 @@ int herald_lwip_init_checked(struct event_base *base,
 /**
  * Stops lwIP in the event loop: removes every netif of this library with all that is attached to
  * it, and every timer, and leaves nothing in the loop. TCP and UDP pcbs are the program's, and stay.
- * libevent_timeouts_init() may follow, from any thread.
+ * libevent_timeouts_init() may follow, from any thread. It comes before event_base_free(); a program
+ * that ends without it does no harm, but a thread that ends without it keeps lwIP for good.
  */
 void libevent_timeouts_fini(void);
 

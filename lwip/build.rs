@@ -2,18 +2,20 @@
 //! header.
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
+
+#[path = "../build_header.rs"]
+mod build_header;
 
 fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    for watched in ["build.rs", "cbindgen.toml", "src"] {
+    for watched in ["build.rs", "../build_header.rs", "src"] {
         println!("cargo:rerun-if-changed={watched}");
     }
     bindings(&root, &out);
     slirp_bindings(&root, &out);
-    header(&root, &out);
+    build_header::generate(&root, "src/lib.rs", "herald_lwip.h", "HERALD_LWIP_GENERATED_HEADER");
     for argument in [
         "-soname,libherald_lwip.so.0",
         // A program that unloads us has callbacks of ours in lwIP and in its event loop.
@@ -63,37 +65,4 @@ fn slirp_bindings(root: &Path, out: &Path) {
         .expect("libslirp-dev is installed")
         .write_to_file(out.join("slirp.rs"))
         .expect("OUT_DIR can be written to");
-}
-
-/// `make header-lwip` copies it to include/, and a test compares the two.
-fn header(root: &Path, out: &Path) {
-    let header = out.join("herald_lwip.h");
-    let mut generated = Vec::new();
-    cbindgen::Builder::new()
-        .with_config(cbindgen::Config::from_root_or_default(root))
-        .with_src(root.join("src/lib.rs"))
-        .generate()
-        .expect("cbindgen understands src/")
-        .write(&mut generated);
-    let generated = String::from_utf8(generated).expect("cbindgen writes UTF-8");
-    fs::write(&header, without_safety(&generated)).expect("OUT_DIR can be written to");
-    println!("cargo:rustc-env=HERALD_LWIP_GENERATED_HEADER={}", header.display());
-}
-
-/// Takes the `# Safety` sections out of the comments: they are for whoever reads the Rust, and
-/// say again what a C programmer finds in the rest of the comment.
-fn without_safety(header: &str) -> String {
-    let mut kept = String::new();
-    let mut within = false;
-    for line in header.lines() {
-        within = (within || line == " * # Safety") && line != " */";
-        if !within {
-            if line == " */" && kept.ends_with(" *\n") {
-                kept.truncate(kept.len() - " *\n".len());
-            }
-            kept.push_str(line);
-            kept.push('\n');
-        }
-    }
-    kept
 }

@@ -82,24 +82,25 @@ static size_t amount;
 
 static void receiver(int fd)
 {
-    flow f;
+    stream s;
     start_stack();
     set_up(link_over(fd), "10.9.0.2", "fd00::2");
-    flow_listen(&f, 7, 0);
-    LOOP_UNTIL(f.received == amount && f.ended);
+    stream_listen(&s, 7, 0);
+    LOOP_UNTIL(s.received == amount && s.ended);
 }
 
 static void run(size_t bytes)
 {
     int fds[2];
     pid_t pid;
-    flow f;
+    stream s;
     amount = bytes;
     CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, fds) == 0);
     pid = peer(receiver, fds[1]);
     start_stack();
     set_up(link_over(fds[0]), "10.9.0.1", "fd00::1");
-    flow_connect(&f, "10.9.0.2", 7, bytes);
+    stream_connect(&s, "10.9.0.2", 7, bytes);
+    s.ends = true;
     loop_until_ended(pid);
 }
 
@@ -108,7 +109,6 @@ static void theirs(size_t bytes) { copying = true; run(bytes); }
 
 int main(void)
 {
-    make_stuff();
     ether = 0;
     compare("fdif, IP, the predecessor's way", theirs, "fdif, IP", ours, 400u << 20, 1.3);
     ether = 1;

@@ -4,7 +4,7 @@
  * every byte compared; what everybody but the server takes of the processor; and how long it takes to learn
  * that a connection is refused. The host is a network namespace; slirp4netns has another one, whose TCP is
  * the kernel's. Each figure is the median of three runs. */
-#include "host.h"
+#include "linux.h"
 
 #include <sched.h>
 #include <sys/resource.h>
@@ -14,133 +14,20 @@
 #define PORT 7000
 #define CLOSED 7001
 
-/* Not a power of two, so that what is in the wrong place is wrong. */
-#define BLOCK 65521u
-static unsigned char block[2 * BLOCK];
-
-/* As much of the stream as there is from a place on, at most a block. */
-static const unsigned char *stream_at(size_t at) { return block + at % BLOCK; }
-
-static void compare(const unsigned char *bytes, size_t length, size_t at)
-{
-    while (length > 0) {
-        size_t part = length < BLOCK ? length : BLOCK;
-        CHECK(memcmp(bytes, stream_at(at), part) == 0);
-        bytes += part, at += part, length -= part;
-    }
-}
-
-/* ---- the kernel's TCP ---- */
-
-static void kernel_send(int fd)
-{
-    size_t at = 0;
-    while (at < BYTES) {
-        size_t length = BYTES - at < BLOCK ? BYTES - at : BLOCK;
-        ssize_t sent = send(fd, stream_at(at), length, MSG_NOSIGNAL);
-        CHECK(sent > 0);
-        at += (size_t)sent;
-    }
-}
-
-static void kernel_receive(int fd)
-{
-    static unsigned char bytes[1 << 18];
-    size_t at = 0;
-    while (at < BYTES) {
-        ssize_t got = recv(fd, bytes, sizeof bytes, 0);
-        CHECK(got > 0);
-        compare(bytes, (size_t)got, at);
-        at += (size_t)got;
-    }
-    SAME(at, BYTES);
-}
-
 static bool up;
 
 static void serve(int listener)
 {
     int fd = accept(listener, NULL, NULL);
-    char byte = 0;
+    char byte;
     CHECK(fd >= 0);
     if (up) {
-        kernel_receive(fd);
-        SAME(send(fd, &byte, 1, MSG_NOSIGNAL), 1);
+        kernel_receive(fd, BYTES);
+        kernel_send(fd, 1);
     } else {
-        kernel_send(fd);
+        kernel_send(fd, BYTES);
     }
     CHECK(recv(fd, &byte, 1, 0) == 0);
-}
-
-/* ---- lwIP's ---- */
-
-typedef struct flow {
-    struct tcp_pcb *pcb;
-    size_t sent, received;
-    bool connected;
-    err_t error;
-} flow;
-
-static void flow_fill(flow *f)
-{
-    while (f->sent < BYTES) {
-        size_t length = BYTES - f->sent, room = tcp_sndbuf(f->pcb);
-        if (length > room) length = room;
-        if (length > BLOCK) length = BLOCK;
-        if (length == 0 || tcp_write(f->pcb, stream_at(f->sent), (u16_t)length, 0) != ERR_OK) break;
-        f->sent += length;
-    }
-    tcp_output(f->pcb);
-}
-
-static err_t flow_sent(void *arg, struct tcp_pcb *pcb, u16_t length)
-{
-    (void)pcb, (void)length;
-    flow_fill((flow *)arg);
-    return ERR_OK;
-}
-
-static err_t flow_received(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
-{
-    flow *f = (flow *)arg;
-    struct pbuf *q;
-    SAME(err, ERR_OK);
-    CHECK(p != NULL);
-    for (q = p; q != NULL; q = q->next) {
-        if (!up) compare((unsigned char *)q->payload, q->len, f->received);
-        f->received += q->len;
-    }
-    tcp_recved(pcb, p->tot_len);
-    pbuf_free(p);
-    return ERR_OK;
-}
-
-static err_t flow_connected(void *arg, struct tcp_pcb *pcb, err_t err)
-{
-    flow *f = (flow *)arg;
-    (void)pcb;
-    SAME(err, ERR_OK);
-    f->connected = true;
-    return ERR_OK;
-}
-
-static void flow_failed(void *arg, err_t err)
-{
-    flow *f = (flow *)arg;
-    f->pcb = NULL;
-    f->error = err;
-}
-
-static void flow_start(flow *f, u16_t port)
-{
-    ip_addr_t host = address("10.0.2.2");
-    memset(f, 0, sizeof *f);
-    f->pcb = tcp_new();
-    tcp_arg(f->pcb, f);
-    tcp_recv(f->pcb, flow_received);
-    tcp_err(f->pcb, flow_failed);
-    if (up) tcp_sent(f->pcb, flow_sent);
-    SAME(tcp_connect(f->pcb, &host, port, flow_connected), ERR_OK);
 }
 
 /* ---- one measurement ---- */
@@ -160,29 +47,26 @@ static double cpu_of(int who)
 static void by_slirpif(figures *result)
 {
     struct netif *netif;
-    flow f;
+    stream s;
     double start, cpu;
     start_stack();
     netif = slirpif_add(base);
     CHECK(netif != NULL);
     netif_set_default(netif);
     netif_set_up(netif);
-    flow_start(&f, PORT);
-    LOOP_UNTIL(f.connected);
+    stream_connect(&s, "10.0.2.2", PORT, 0);
+    LOOP_UNTIL(s.connected);
     start = now(), cpu = cpu_of(RUSAGE_SELF);
-    if (up) flow_fill(&f);
-    LOOP_UNTIL(f.received == (up ? 1 : BYTES));
+    s.want = up ? BYTES : 0;
+    stream_fill(&s);
+    LOOP_UNTIL(s.received == (up ? 1 : BYTES));
     result->seconds = now() - start, result->cpu = cpu_of(RUSAGE_SELF) - cpu;
-    tcp_arg(f.pcb, NULL);
-    tcp_recv(f.pcb, NULL);
-    tcp_sent(f.pcb, NULL);
-    tcp_err(f.pcb, NULL);
-    SAME(tcp_close(f.pcb), ERR_OK);
+    stream_close(&s);
     start = now();
-    flow_start(&f, CLOSED);
-    LOOP_UNTIL(f.error != ERR_OK);
+    stream_connect(&s, "10.0.2.2", CLOSED, 0);
+    LOOP_UNTIL(s.error != ERR_OK);
     result->refused = now() - start;
-    SAME(f.error, ERR_RST);
+    SAME(s.error, ERR_RST);
     LOOP_UNTIL(tcp_active_pcbs == NULL);
     stop_stack();
 }
@@ -191,20 +75,20 @@ static void by_slirpif(figures *result)
 static void by_kernel(int fd, figures *result)
 {
     struct sockaddr_storage closed;
-    socklen_t length = host_address(&closed, "10.0.2.2", CLOSED);
+    socklen_t length = kernel_address("10.0.2.2", CLOSED, &closed);
     int tcp;
     double start, cpu;
     char byte = 0;
     CHECK(unshare(CLONE_NEWNET) == 0);
     SAME(write(fd, &byte, 1), 1);
     SAME(read(fd, &byte, 1), 1);
-    tcp = host_connect(SOCK_STREAM, "10.0.2.2", PORT);
+    tcp = kernel_connected("10.0.2.2", PORT, SOCK_STREAM);
     start = now(), cpu = cpu_of(RUSAGE_SELF);
     if (up) {
-        kernel_send(tcp);
+        kernel_send(tcp, BYTES);
         SAME(recv(tcp, &byte, 1, 0), 1);
     } else {
-        kernel_receive(tcp);
+        kernel_receive(tcp, BYTES);
     }
     result->seconds = now() - start, result->cpu = cpu_of(RUSAGE_SELF) - cpu;
     close(tcp);
@@ -262,7 +146,7 @@ static void by_slirp4netns(figures *result)
 static figures measure(void (*by)(figures *))
 {
     figures result;
-    int fds[2], listener = host_socket(SOCK_STREAM, "127.0.0.1", PORT);
+    int fds[2], listener = kernel_bound("127.0.0.1", PORT, SOCK_STREAM);
     pid_t server = peer(serve, listener), pid;
     close(listener);
     CHECK(pipe(fds) == 0);
@@ -302,8 +186,6 @@ static figures median(const char *name, void (*by)(figures *))
 int main(void)
 {
     figures ours, theirs;
-    size_t i;
-    for (i = 0; i < sizeof block; i++) block[i] = pattern(i % BLOCK);
     signal(SIGPIPE, SIG_IGN);
     if (unshare(CLONE_NEWNET) != 0) {
         puts("skipped: slirpif against slirp4netns: no network namespaces here");

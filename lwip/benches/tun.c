@@ -18,33 +18,34 @@ static void link_up(void)
 
 static void from_the_kernel(size_t bytes)
 {
-    flow f;
+    stream s;
     pid_t pid;
     link_up();
-    flow_listen(&f, 7, 0);
+    stream_listen(&s, 7, 0);
     pid = fork();
     if (pid == 0) {
-        bulk_send(kernel_connected("10.9.0.2", 7, SOCK_STREAM), bytes);
+        kernel_send_all(kernel_connected("10.9.0.2", 7, SOCK_STREAM), bytes);
         _exit(0);
     }
-    LOOP_UNTIL(f.received == bytes && f.ended);
+    LOOP_UNTIL(s.received == bytes && s.ended);
     loop_until_ended(pid);
 }
 
 static void to_the_kernel(size_t bytes)
 {
-    flow f;
+    stream s;
     pid_t pid;
     int listener;
     link_up();
     listener = kernel_bound("10.9.0.1", 7, SOCK_STREAM);
     pid = fork();
     if (pid == 0) {
-        bulk_receive(accept(listener, NULL, NULL), bytes);
+        kernel_receive_all(accept(listener, NULL, NULL), bytes);
         _exit(0);
     }
     close(listener);
-    flow_connect(&f, "10.9.0.1", 7, bytes);
+    stream_connect(&s, "10.9.0.1", 7, bytes);
+    s.ends = true;
     loop_until_ended(pid);
 }
 
@@ -55,7 +56,6 @@ static void to_offload(size_t bytes) { offload = true; to_the_kernel(bytes); }
 
 int main(void)
 {
-    make_stuff();
     compare("tunif, kernel to lwIP", from_plain, "tunif, kernel to lwIP, offload", from_offload, 400u << 20, 2.5);
     compare("tunif, lwIP to kernel", to_plain, "tunif, lwIP to kernel, offload", to_offload, 400u << 20, 2.5);
     return 0;

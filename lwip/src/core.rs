@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result, answer, status};
-use crate::event::Event;
+use crate::event::{self, Event};
 use crate::netif::Netif;
 use crate::sys;
 use crate::timer::Timer;
@@ -45,6 +45,7 @@ pub(crate) trait Collect {
 
 /// What the thread that owns lwIP has.
 pub(crate) struct Stack {
+    process: u32,
     base: NonNull<sys::event_base>,
     /// When lwIP's timer is set to fire.
     due: Cell<Option<Instant>>,
@@ -61,8 +62,25 @@ pub(crate) struct Stack {
     events: RefCell<Option<(Event, Event)>>,
 }
 
+/// The stack of a thread. One that ends without libevent_timeouts_fini() may have freed the event_base
+/// before, so nothing of it is touched any more: descriptors, files and processes of the netifs go, what
+/// lwIP and libevent refer to stays.
+struct Own(RefCell<Option<Rc<Stack>>>);
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let Some(stack) = self.0.get_mut().take() else { return };
+        if stack.process != std::process::id() {
+            // A child of the program's that ends: all of it is its parent's.
+            return std::mem::forget(stack);
+        }
+        event::abandon_loop();
+        drop(stack);
+    }
+}
+
 thread_local! {
-    static STACK: RefCell<Option<Rc<Stack>>> = const { RefCell::new(None) };
+    static STACK: Own = const { Own(RefCell::new(None)) };
 }
 
 /// Whether some thread has a stack.
@@ -70,7 +88,7 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The stack, if this is its thread. Every exported function begins with it.
 pub(crate) fn stack() -> Result<Rc<Stack>> {
-    let found = STACK.try_with(|stack| stack.borrow().clone()).ok().flatten();
+    let found = STACK.try_with(|own| own.0.borrow().clone()).ok().flatten();
     found.ok_or_else(|| match TAKEN.load(Ordering::Acquire) {
         true => Error::new(
             libc::EPERM,
@@ -254,7 +272,10 @@ fn init(base: *mut sys::event_base) -> Result<()> {
         };
     }
     if TAKEN.swap(true, Ordering::AcqRel) {
-        return Err(Error::new(libc::EPERM, "lwIP belongs to another thread"));
+        return Err(Error::new(
+            libc::EPERM,
+            "lwIP belongs to another thread, or to one that has ended without libevent_timeouts_fini()",
+        ));
     }
     let made = start(base);
     if made.is_err() {
@@ -276,6 +297,7 @@ fn start(base: NonNull<sys::event_base>) -> Result<()> {
         }
     }
     let stack = Rc::new(Stack {
+        process: std::process::id(),
         base,
         due: Cell::default(),
         tickless: Cell::default(),
@@ -300,7 +322,7 @@ fn start(base: NonNull<sys::event_base>) -> Result<()> {
     let deferred = Event::timer(base, within(Stack::run_deferred))?;
     *stack.events.borrow_mut() = Some((timer, deferred));
     stack.set_timer();
-    STACK.with(|own| *own.borrow_mut() = Some(stack));
+    STACK.with(|own| *own.0.borrow_mut() = Some(stack));
     Ok(())
 }
 
@@ -369,7 +391,8 @@ pub unsafe extern "C" fn herald_lwip_init_checked(
 
 /// Stops lwIP in the event loop: removes every netif of this library with all that is attached to
 /// it, and every timer, and leaves nothing in the loop. TCP and UDP pcbs are the program's, and stay.
-/// libevent_timeouts_init() may follow, from any thread.
+/// libevent_timeouts_init() may follow, from any thread. It comes before event_base_free(); a program
+/// that ends without it does no harm, but a thread that ends without it keeps lwIP for good.
 #[unsafe(no_mangle)]
 pub extern "C" fn libevent_timeouts_fini() {
     answer((), || {
@@ -386,7 +409,7 @@ pub extern "C" fn libevent_timeouts_fini() {
         stack.deferred.borrow_mut().clear();
         stack.endings.borrow_mut().clear();
         *stack.events.borrow_mut() = None;
-        STACK.with(|own| own.borrow_mut().take());
+        STACK.with(|own| own.0.borrow_mut().take());
         TAKEN.store(false, Ordering::Release);
         Ok(())
     });

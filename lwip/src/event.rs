@@ -1,6 +1,8 @@
 //! Events of libevent, owned by whoever waits for them.
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_short, c_void};
+use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
 use std::ptr::{NonNull, null};
 use std::rc::Rc;
@@ -17,6 +19,17 @@ pub(crate) const TIMEOUT: c_short = sys::EV_TIMEOUT as c_short;
 
 type Callback = dyn Fn(c_short);
 
+thread_local!(static LOOP_GONE: Cell<bool> = const { Cell::new(false) });
+
+/// From here on, on this thread, events are left alone: the program may have freed their event_base.
+pub(crate) fn abandon_loop() {
+    LOOP_GONE.set(true);
+}
+
+fn loop_gone() -> bool {
+    LOOP_GONE.get()
+}
+
 /// A registered event. Dropping it takes it out of the loop, from within its own callback too.
 ///
 /// The callback runs on the loop's thread. When it returns, packets that lwIP has for itself are
@@ -24,7 +37,7 @@ type Callback = dyn Fn(c_short);
 pub(crate) struct Event {
     raw: NonNull<sys::event>,
     // The callback's address is libevent's argument, so it stays where it is.
-    _callback: Box<Rc<Callback>>,
+    callback: ManuallyDrop<Box<Rc<Callback>>>,
 }
 
 impl Event {
@@ -42,7 +55,7 @@ impl Event {
         let raw =
             unsafe { sys::event_new(base.as_ptr(), fd.unwrap_or(-1), what, Some(fired), argument) };
         let raw = NonNull::new(raw).ok_or_else(|| Error::new(libc::ENOMEM, "event_new failed"))?;
-        Ok(Event { raw, _callback: callback })
+        Ok(Event { raw, callback: ManuallyDrop::new(callback) })
     }
 
     /// Waits for a descriptor to become readable, again and again.
@@ -63,6 +76,9 @@ impl Event {
 
     /// Waits, or waits anew.
     pub fn add(&self, timeout: Option<Duration>) -> Result<()> {
+        if loop_gone() {
+            return Err(Error::new(libc::ENXIO, "the loop has gone"));
+        }
         let time = timeout.map(|timeout| libc::timeval {
             tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
             tv_usec: libc::suseconds_t::from(timeout.subsec_micros()),
@@ -77,21 +93,30 @@ impl Event {
 
     /// Waits no longer.
     pub fn del(&self) {
-        // SAFETY: the event is registered.
-        unsafe { sys::event_del(self.raw.as_ptr()) };
+        if !loop_gone() {
+            // SAFETY: the event is registered.
+            unsafe { sys::event_del(self.raw.as_ptr()) };
+        }
     }
 
     /// Runs the callback soon, from the loop.
     pub fn activate(&self) {
-        // SAFETY: the event is registered.
-        unsafe { sys::event_active(self.raw.as_ptr(), c_int::from(TIMEOUT), 1) };
+        if !loop_gone() {
+            // SAFETY: the event is registered.
+            unsafe { sys::event_active(self.raw.as_ptr(), c_int::from(TIMEOUT), 1) };
+        }
     }
 }
 
 impl Drop for Event {
     fn drop(&mut self) {
-        // SAFETY: made by event_new, and freed nowhere else. libevent does not call it afterwards.
-        unsafe { sys::event_free(self.raw.as_ptr()) };
+        if !loop_gone() {
+            // SAFETY: made by event_new, and freed nowhere else. libevent does not call it afterwards.
+            unsafe {
+                sys::event_free(self.raw.as_ptr());
+                ManuallyDrop::drop(&mut self.callback);
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ cases! { hooks {
     pcap
     pcapng
     snaplen
+    captures_of_ethernet
     capture_is_buffered
     capture_ends_with_its_netif
     capture_errors
@@ -66,6 +67,19 @@ fn tcpdump_reads_short_captures() {
         assert_eq!(lines.len(), 200);
         // Their length is told, although they are cut.
         assert!(lines.iter().all(|line| line.contains("length 508")), "{lines:?}");
+    }
+}
+
+#[test]
+fn tcpdump_reads_captures_of_ethernet() {
+    let options = ["-e", "arp", "and", "host", "10.9.0.2"];
+    let Some(read) = captured("captures_of_ethernet", ["pcap", "pcapng"], &options) else { return };
+    for lines in read {
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].contains("02:00:00:00:00:09 > ff:ff:ff:ff:ff:ff, ethertype ARP"), "{lines:?}");
+        assert!(lines[0].contains("Request who-has 10.9.0.1 tell 10.9.0.2"), "{lines:?}");
+        assert!(lines[1].contains("> 02:00:00:00:00:09, ethertype ARP"), "{lines:?}");
+        assert!(lines[1].contains("Reply 10.9.0.1 is-at"), "{lines:?}");
     }
 }
 

@@ -4,24 +4,29 @@
 #[macro_use]
 mod kit;
 
-cases! { removal {
+// The kernel's interfaces and ports are those of a namespace.
+cases! { removal behind ["unshare", "-n"] => {
     any_order
     stacks_come_and_go
     within_its_own_callback
     under_a_connection
+    every_kind
 } }
 
-const CASES: [&str; 4] =
-    ["any_order", "stacks_come_and_go", "within_its_own_callback", "under_a_connection"];
+const CASES: [&str; 5] =
+    ["any_order", "stacks_come_and_go", "within_its_own_callback", "under_a_connection", "every_kind"];
 
 #[test]
 fn the_same_under_the_address_sanitizer() {
     if !kit::has("gcc") {
         return kit::skipped("the_same_under_the_address_sanitizer", "there is no gcc");
     }
+    if !kit::has_namespaces() {
+        return kit::skipped("the_same_under_the_address_sanitizer", "no network namespaces here");
+    }
     let program = kit::program("removal", kit::Compiler::Sanitizing);
     for case in CASES {
-        kit::run_case(&[], &program, case);
+        kit::run_case(&["unshare", "-n"], &program, case);
     }
 }
 
@@ -30,7 +35,12 @@ fn the_same_under_valgrind() {
     if !kit::has("valgrind") {
         return kit::skipped("the_same_under_valgrind", "there is no valgrind");
     }
+    if !kit::has_namespaces() {
+        return kit::skipped("the_same_under_valgrind", "no network namespaces here");
+    }
     let valgrind = [
+        "unshare",
+        "-n",
         "valgrind",
         "-q",
         "--error-exitcode=9",

@@ -9,6 +9,7 @@ mod callbacks;
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{c_short, c_void};
+use std::mem::ManuallyDrop;
 use std::ptr::null_mut;
 use std::rc::Rc;
 
@@ -98,8 +99,9 @@ pub(crate) struct Stream {
 }
 
 thread_local! {
-    /// All streams: those that the program has, and those that linger.
-    static STREAMS: RefCell<HashMap<usize, Rc<Stream>>> = RefCell::default();
+    /// All streams: those that the program has, and those that linger. A thread that ends leaves them: see
+    /// core::Own.
+    static STREAMS: ManuallyDrop<RefCell<HashMap<usize, Rc<Stream>>>> = ManuallyDrop::default();
 }
 
 pub(super) fn find(handle: *const c_void) -> Option<Rc<Stream>> {

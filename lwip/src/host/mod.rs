@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::mem::ManuallyDrop;
 use std::net::IpAddr;
 use std::ptr::{NonNull, null, null_mut};
 
@@ -69,12 +70,12 @@ struct Entry {
 }
 
 thread_local! {
-    /// What host_data's private pointer stands for.
-    static ENTRIES: RefCell<HashMap<usize, Entry>> = RefCell::default();
+    /// What host_data's private pointer stands for. A thread that ends leaves them: see core::Own.
+    static ENTRIES: ManuallyDrop<RefCell<HashMap<usize, Entry>>> = ManuallyDrop::default();
 }
 
 fn take_entry(id: usize) -> Option<Entry> {
-    ENTRIES.with_borrow_mut(|entries| entries.remove(&id))
+    ENTRIES.with(|entries| entries.borrow_mut().remove(&id))
 }
 
 fn complete(id: usize, outcome: std::result::Result<Found, Failure>) {
@@ -119,7 +120,7 @@ fn read_name(from: &[c_char; NAME]) -> Result<String> {
 
 /// lwIP no longer runs in the loop.
 pub(crate) fn stop() {
-    let entries = ENTRIES.take();
+    let entries = ENTRIES.with(|entries| entries.take());
     for entry in entries.values() {
         // SAFETY: the program leaves the host_data where it is during a look-up.
         unsafe { (*entry.host.as_ptr()).private_data = null_mut() };
@@ -174,7 +175,7 @@ unsafe fn begin(host: *mut host_data, family: c_int) -> Result<()> {
         Err(error) => (None, Err(error)),
     };
     let entry = Entry { host: target, _look_up: look_up };
-    ENTRIES.with_borrow_mut(|entries| entries.insert(id, entry));
+    ENTRIES.with(|entries| entries.borrow_mut().insert(id, entry));
     outcome
 }
 

@@ -135,6 +135,7 @@ impl Interface {
                     address: address.octets(),
                     prefix: u32::from(prefix.length),
                     index: self.index()?,
+                    unread: [0; 16],
                 };
                 // SAFETY: the request reads a struct in6_ifreq.
                 match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFADDR, &mut request) } {
@@ -154,6 +155,8 @@ struct In6Ifreq {
     address: [u8; 16],
     prefix: u32,
     index: i32,
+    /// The rest of a struct ifreq, which valgrind takes it for.
+    unread: [u8; 16],
 }
 
 fn socket(family: i32) -> Result<OwnedFd> {

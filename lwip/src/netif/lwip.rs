@@ -37,6 +37,7 @@ impl Netif {
             (*self.raw()).loop_last = sentinel;
             sys::netif_set_link_up(self.raw());
         }
+        self.in_lwip.set(true);
         Ok(())
     }
 
@@ -47,6 +48,7 @@ impl Netif {
         // the loop queue alone.
         unsafe {
             sys::netif_remove(raw);
+            self.in_lwip.set(false);
             let (first, _) = ((*raw).loop_first, (*raw).loop_last = null_mut());
             (*raw).loop_first = null_mut();
             let mut next = first;

@@ -46,6 +46,8 @@ pub use vdeswitch::*;
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell, UnsafeCell};
 use std::ffi::{CStr, c_char};
+use std::mem::ManuallyDrop;
+use std::ptr::null_mut;
 use std::rc::{Rc, Weak};
 
 use crate::core;
@@ -77,6 +79,9 @@ pub(crate) trait Driver {
     }
 }
 
+/// The largest MTU: a frame has to fit a pbuf.
+pub(crate) const MOST: u32 = 65521;
+
 /// What a netif is to be.
 pub(crate) struct Setup {
     /// Two letters; lwIP adds a number.
@@ -99,9 +104,8 @@ impl Setup {
         const LEAST: u32 = 68;
         match self.mtu {
             0 => Ok(1500),
-            // A frame has to fit a pbuf.
-            LEAST..=65521 => Ok(self.mtu as u16),
-            mtu => Err(Error::invalid(format!("an MTU of {mtu}: must be {LEAST} to 65521"))),
+            LEAST..=MOST => Ok(self.mtu as u16),
+            mtu => Err(Error::invalid(format!("an MTU of {mtu}: must be {LEAST} to {MOST}"))),
         }
     }
 
@@ -126,7 +130,8 @@ type DownCallback = Rc<dyn Fn(*mut sys::netif, &Error)>;
 
 /// A netif of this library.
 pub(crate) struct Netif {
-    lwip: UnsafeCell<sys::netif>,
+    lwip: ManuallyDrop<Box<UnsafeCell<sys::netif>>>,
+    in_lwip: Cell<bool>,
     name: [u8; 2],
     ether: bool,
     mtu: u16,
@@ -151,7 +156,8 @@ impl Netif {
         let (mtu, hwaddr) = (setup.mtu()?, setup.hwaddr()?);
         let netif = Rc::new_cyclic(|own| Netif {
             // SAFETY: all-zero is what lwIP expects of a netif to be added.
-            lwip: UnsafeCell::new(unsafe { std::mem::zeroed() }),
+            lwip: ManuallyDrop::new(Box::new(UnsafeCell::new(unsafe { std::mem::zeroed() }))),
+            in_lwip: Cell::default(),
             name: setup.name,
             ether: setup.ether,
             mtu,
@@ -308,6 +314,20 @@ impl Netif {
         self.on_down.borrow_mut().take();
         if let Ok(stack) = core::stack() {
             stack.forget_netif(self.raw());
+        }
+    }
+}
+
+impl Drop for Netif {
+    fn drop(&mut self) {
+        // SAFETY: nobody else drops it; lwIP is told that there is no owner any more.
+        unsafe {
+            if self.in_lwip.get() {
+                // Left over by a thread that has ended: lwIP's list still has it.
+                (*self.raw()).state = null_mut();
+            } else {
+                ManuallyDrop::drop(&mut self.lwip);
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::ptr::null_mut;
 
 use super::ifreq::Interface;
 use super::vnet::VnetDriver;
-use super::{Driver, Netif, Setup, c_text};
+use super::{Driver, MOST, Netif, Setup, c_text};
 use crate::core;
 use crate::error::{Error, Result, answer};
 use crate::options;
@@ -19,7 +19,7 @@ use crate::sys;
 pub struct herald_packetif_options {
     /// The size of this struct.
     pub size: usize,
-    /// Bytes of IP in a packet: 68 to 65521; 0 for the interface's.
+    /// Bytes of IP in a packet: 68 to 65521; 0 for the interface's, of which that is the most.
     pub mtu: u32,
     /// lwIP's hardware address on the network; all zero for a random one.
     pub hwaddr: [u8; 6],
@@ -125,7 +125,7 @@ pub unsafe extern "C" fn packetif_add_ex(
         let interface = Interface::named(name)?;
         let index = interface.index()?;
         let mut setup = Setup::new(b"pk", true);
-        setup.mtu = if options.mtu == 0 { interface.mtu()? } else { options.mtu };
+        setup.mtu = if options.mtu == 0 { interface.mtu()?.min(MOST) } else { options.mtu };
         setup.hwaddr = options.hwaddr;
         let netif = Netif::add(&setup, |netif| {
             let driver = VnetDriver::new(netif, open(index)?, true, true)?;

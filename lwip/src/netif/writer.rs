@@ -185,7 +185,8 @@ impl Writer {
             event.del();
         }
         if self.refused.replace(false) {
-            // SAFETY: on lwIP's thread, within no call of its. TCP would try again with its timer only.
+            // TCP would try again with the next acknowledgement, if one is to come, or half a second later.
+            // SAFETY: on lwIP's thread, within no call of its.
             unsafe { sys::tcp_txnow() };
         }
     }

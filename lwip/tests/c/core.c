@@ -3,6 +3,10 @@
 #include "lab.h"
 
 #include <pthread.h>
+#include <sys/stat.h>
+
+static void tick_once(void *ctx) { (void)ctx; }
+static void never_called(struct host_data *host) { CHECK(host == NULL); }
 
 /* A netif that leads nowhere, and what it sends. */
 static int nowhere = -1;
@@ -96,6 +100,116 @@ static void threads_can_take_turns(void)
     SAME(pthread_join(thread, NULL), 0);
     start_stack();
     stop_stack();
+}
+
+/* ---- ends without fini, which the original does not have ---- */
+
+static struct netif *left_over;
+
+static void send_frame(err_t expected)
+{
+    struct pbuf *p = pbuf_alloc(PBUF_RAW, 60, PBUF_RAM);
+    memset(p->payload, 0, 60);
+    SAME(left_over->linkoutput(left_over, p), expected);
+    pbuf_free(p);
+}
+
+/* With all that holds on to the loop, or has something outside of the process. */
+static void leave_all(void)
+{
+    static struct host_data host;
+    ip_addr_t nobody = address("10.9.0.2");
+    start_stack();
+    left_over = lonely(1);
+    set_up(left_over, "10.9.0.1", "fd00::1");
+    SAME(pcap_dump_add(left_over, path_of("pcap")), 0);
+    send_frame(ERR_OK);
+    SAME(nettest_add(base, left_over, 1000, 0), 0);
+    CHECK(vdeswitchif_add(base, path_of("switch")) != NULL);
+    CHECK(slirpif_add(base) != NULL);
+    /* Not under valgrind, which knows no pidfd_open(). */
+    CHECK(processif_add(base, "exec cat", 1) != NULL || errno == ENOSYS);
+    CHECK(herald_lwip_timer_add(base, 1000, tick_once, NULL) != NULL);
+    CHECK(lwipevbuf_connect_hostname(lwipevbuf_new(NULL), AF_INET, "10.9.0.2", 7) == 0);
+    SAME(host_add_server(&nobody, 0), 0);
+    strcpy(host.fqdn, "www.example.com");
+    host.found = host.failed = never_called;
+    host_lookup(&host);
+    event_base_loop(base, EVLOOP_NONBLOCK);
+    event_base_free(base);
+}
+
+static void nothing_is_left(void)
+{
+    struct stat pcap;
+    CHECK(access(path_of("switch"), F_OK) == -1);
+    CHECK(stat(path_of("pcap"), &pcap) == 0 && pcap.st_size > 24);
+}
+
+static void end_without_fini(int fd)
+{
+    (void)fd;
+    leave_all();
+    exit(0);
+}
+
+static void a_program_may_end_without_fini(void)
+{
+    join_peer(peer(end_without_fini, -1));
+    nothing_is_left();
+}
+
+static void end_as_a_child(int fd)
+{
+    (void)fd;
+    exit(0);
+}
+
+/* A child that ends flushes, removes and kills nothing of its parent's. */
+static void a_child_that_ends_harms_nothing(void)
+{
+    struct stat pcap;
+    siginfo_t ended;
+    start_stack();
+    left_over = lonely(1);
+    netif_set_up(left_over);
+    SAME(pcap_dump_add(left_over, path_of("pcap")), 0);
+    send_frame(ERR_OK);
+    CHECK(vdeswitchif_add(base, path_of("switch")) != NULL);
+    CHECK(processif_add(base, "exec cat", 1) != NULL);
+    join_peer(peer(end_as_a_child, -1));
+    CHECK(access(path_of("switch/ctl"), F_OK) == 0);
+    memset(&ended, 0, sizeof ended);
+    SAME(waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT), 0);
+    SAME(ended.si_pid, 0);
+    SAME(pcap_dump_flush(left_over), 0);
+    SAME(stat(path_of("pcap"), &pcap), 0);
+    SAME(pcap.st_size, 24 + 16 + 60);
+    stop_stack();
+}
+
+static void *end_thread_without_fini(void *arg)
+{
+    leave_all();
+    return arg;
+}
+
+static void a_thread_that_ends_without_fini_keeps_lwip(void)
+{
+    pthread_t thread;
+    struct netif *netif;
+    unsigned count = 0;
+    SAME(pthread_create(&thread, NULL, end_thread_without_fini, NULL), 0);
+    SAME(pthread_join(thread, NULL), 0);
+    nothing_is_left();
+    base = event_base_new();
+    REFUSED(herald_lwip_init(base) == 0, EPERM, "has ended without libevent_timeouts_fini()");
+    REFUSED(herald_netif_remove(left_over) == 0, EPERM, "another thread");
+    /* lwIP still has the netifs, which lead nowhere. */
+    NETIF_FOREACH(netif) count += netif->linkoutput != NULL;
+    CHECK(count >= 3);
+    send_frame(ERR_IF);
+    event_base_free(base);
 }
 
 static int ticks, pointless;
@@ -243,6 +357,9 @@ static const test tests[] = {
     {"another_event_base_is_refused", another_event_base_is_refused},
     {"another_thread_is_refused", another_thread_is_refused},
     {"threads_can_take_turns", threads_can_take_turns},
+    {"a_program_may_end_without_fini", a_program_may_end_without_fini},
+    {"a_child_that_ends_harms_nothing", a_child_that_ends_harms_nothing},
+    {"a_thread_that_ends_without_fini_keeps_lwip", a_thread_that_ends_without_fini_keeps_lwip},
     {"timers", timers},
     {"timeouts_of_lwip", timeouts_of_lwip},
     {"to_itself_by_ipv4", to_itself_by_ipv4},

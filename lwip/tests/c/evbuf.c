@@ -180,7 +180,7 @@ static void freed_in_its_callbacks(void)
         SAME(connect_to(client, V6, 7), 0);
         if (place != IN_CONNECTED) {
             LOOP_UNTIL(server.buffer != NULL);
-            if (place == IN_WRITE) evbuffer_add(client->output_buffer, "\0", 1);
+            if (place == IN_WRITE) evbuffer_add(client->output_buffer, pattern_at(0), 1);
             if (place == IN_EOF) end_free(&server);
             if (place == IN_ERROR) {
                 lwipevbuf_abort(server.buffer);

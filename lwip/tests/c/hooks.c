@@ -46,6 +46,43 @@ static void snaplen(void)
     one_capture(HERALD_PCAPNG, "pcapng", 30);
 }
 
+/* Who has 10.9.0.1? Tell 10.9.0.2. */
+static const unsigned char question[60] = {255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 9, 8, 6,
+                                           0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 9, 10, 9, 0, 2,
+                                           0, 0, 0, 0, 0, 0, 10, 9, 0, 1};
+
+static bool take_arp_reply(int fd)
+{
+    unsigned char frame[2048];
+    while (recv(fd, frame, sizeof frame, MSG_DONTWAIT) > 0)
+        if (frame[12] == 8 && frame[13] == 6 && frame[21] == 2) return true;
+    return false;
+}
+
+/* A netif of Ethernet goes on sending, and its frames are captured as such. */
+static void captures_of_ethernet(void)
+{
+    static const char *const files[] = {"pcap", "pcapng"};
+    int fds[2], format;
+    struct netif *netif;
+    start_stack();
+    CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, fds) == 0);
+    netif = fdif_add(base, fds[0], fds[0], 1);
+    set_up(netif, "10.9.0.1", "fd00::1");
+    SAME(nettest_add(base, netif, 100, 0), 0);
+    for (format = HERALD_PCAP; format <= HERALD_PCAPNG; format++) {
+        struct herald_pcap_options options = {sizeof options, format, 0};
+        SAME(pcap_dump_add_ex(netif, path_of(files[format]), &options), 0);
+        SAME(send(fds[1], question, sizeof question, 0), sizeof question);
+        LOOP_UNTIL(take_arp_reply(fds[1]));
+        pcap_dump_remove(netif);
+        /* Without it too. */
+        SAME(send(fds[1], question, sizeof question, 0), sizeof question);
+        LOOP_UNTIL(take_arp_reply(fds[1]));
+    }
+    stop_stack();
+}
+
 /* Not one write per packet, yet a packet is in the file after a second. */
 static void capture_is_buffered(void)
 {
@@ -322,6 +359,7 @@ static const test tests[] = {
     {"pcap", pcap},
     {"pcapng", pcapng},
     {"snaplen", snaplen},
+    {"captures_of_ethernet", captures_of_ethernet},
     {"capture_is_buffered", capture_is_buffered},
     {"capture_ends_with_its_netif", capture_ends_with_its_netif},
     {"capture_errors", capture_errors},

@@ -9,6 +9,19 @@
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
+
+/* Sets up lo in the network namespace that the test runs in. */
+static inline void loopback_up(void)
+{
+    struct ifreq request;
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    memset(&request, 0, sizeof request);
+    strcpy(request.ifr_name, "lo");
+    request.ifr_flags = IFF_UP | IFF_RUNNING;
+    CHECK(ioctl(fd, SIOCSIFFLAGS, &request) == 0);
+    close(fd);
+}
 
 /* No wait for duplicates of our addresses. */
 static inline void no_dad(void)
@@ -80,36 +93,43 @@ static inline int kernel_connected(const char *text, uint16_t port, int type)
     return fd;
 }
 
-/* Sends the pattern; then nothing more. */
+/* Sends so much of the pattern. */
 static inline void kernel_send(int fd, size_t bytes)
 {
-    static unsigned char buffer[256 * 1024];
-    size_t sent = 0;
-    while (sent < bytes) {
-        size_t i, length = bytes - sent < sizeof buffer ? bytes - sent : sizeof buffer;
-        ssize_t written;
-        for (i = 0; i < length; i++) buffer[i] = pattern(sent + i);
-        for (i = 0; i < length; i += (size_t)written) {
-            written = send(fd, buffer + i, length - i, MSG_NOSIGNAL);
-            CHECK(written > 0);
-        }
-        sent += length;
+    size_t at = 0;
+    while (at < bytes) {
+        ssize_t sent = send(fd, pattern_at(at), bytes - at < PERIOD ? bytes - at : PERIOD, MSG_NOSIGNAL);
+        CHECK(sent > 0);
+        at += (size_t)sent;
     }
+}
+
+static inline void kernel_send_all(int fd, size_t bytes)
+{
+    kernel_send(fd, bytes);
     CHECK(shutdown(fd, SHUT_WR) == 0);
 }
 
-/* Takes the pattern up to the end of the stream, which has to come after so many bytes. */
+/* Takes so much of the pattern. */
 static inline void kernel_receive(int fd, size_t bytes)
 {
     static unsigned char buffer[256 * 1024];
-    size_t received = 0;
-    ssize_t length, i;
-    while ((length = recv(fd, buffer, sizeof buffer, 0)) > 0) {
-        for (i = 0; i < length; i++) SAME(buffer[i], pattern(received + (size_t)i));
-        received += (size_t)length;
+    size_t at = 0;
+    while (at < bytes) {
+        ssize_t length = recv(fd, buffer, sizeof buffer, 0);
+        CHECK(length > 0);
+        check_pattern(buffer, (size_t)length, at);
+        at += (size_t)length;
     }
-    CHECK(length == 0);
-    SAME(received, bytes);
+    SAME(at, bytes);
+}
+
+/* Likewise; then the stream has to end. */
+static inline void kernel_receive_all(int fd, size_t bytes)
+{
+    char byte;
+    kernel_receive(fd, bytes);
+    SAME(recv(fd, &byte, 1, 0), 0);
 }
 
 #endif

@@ -29,10 +29,10 @@ static void far_side(int fd)
         tcp = kernel_connected(lwips(), 7, SOCK_STREAM);
         pid = fork();
         if (pid == 0) {
-            kernel_send(tcp, BYTES);
+            kernel_send_all(tcp, BYTES);
             _exit(0);
         }
-        kernel_receive(tcp, BYTES);
+        kernel_receive_all(tcp, BYTES);
         join_peer(pid);
         close(tcp);
     }
@@ -72,7 +72,21 @@ static void a_host_on_a_network(void)
 
 static void errors(void)
 {
+    struct herald_packetif_options options;
+    struct netif *netif;
     start_stack();
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.mtu = 67;
+    REFUSED(packetif_add_ex(base, "lo", &options), EINVAL, "MTU of 67");
+    options.mtu = 1300;
+    options.hwaddr[0] = 3;
+    REFUSED(packetif_add_ex(base, "lo", &options), EINVAL, "of a group");
+    options.hwaddr[0] = 2;
+    netif = packetif_add_ex(base, "lo", &options);
+    CHECK(netif != NULL);
+    SAME(netif->mtu, 1300);
+    CHECK(memcmp(netif->hwaddr, options.hwaddr, 6) == 0);
     REFUSED(packetif_add(base, "nosuch0"), ENODEV, "nosuch0");
     REFUSED(packetif_add(base, NULL), EINVAL, "interface is NULL");
     REFUSED(packetif_add(base, "a-name-that-is-too-long"), EINVAL, "up to 15 bytes");

@@ -1,25 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  * slirpif: lwIP and the host's own network, which is the loopback of a namespace. */
-#include "host.h"
+#include "slirp.h"
 
 #include <netif/ethernet.h>
-
-#define BYTES (4u << 20)
-#define PORT 7000
-
-static struct netif *start(void)
-{
-    struct netif *netif;
-    ip_addr_t a = address("fec0::15");
-    start_stack();
-    netif = slirpif_add(base);
-    CHECK(netif != NULL);
-    netif_ip6_addr_set(netif, 1, ip_2_ip6(&a));
-    netif_ip6_addr_set_state(netif, 1, IP6_ADDR_PREFERRED);
-    netif_set_default(netif);
-    netif_set_up(netif);
-    return netif;
-}
 
 /* ---- TCP ---- */
 
@@ -28,9 +11,9 @@ static void echo_both(int listener)
 {
     int fd = accept(listener, NULL, NULL);
     CHECK(fd >= 0);
-    host_receive(fd, BYTES, false);
-    host_send(fd, BYTES);
-    host_receive(fd, 0, true);
+    kernel_receive(fd, BYTES);
+    kernel_send(fd, BYTES);
+    kernel_receive_all(fd, 0);
 }
 
 static void tcp(const char *at, const char *to)
@@ -41,7 +24,7 @@ static void tcp(const char *at, const char *to)
     struct netif *netif;
     struct herald_netif_counters counters;
     loopback_up();
-    listener = host_socket(SOCK_STREAM, at, PORT);
+    listener = kernel_bound(at, PORT, SOCK_STREAM);
     pid = peer(echo_both, listener);
     close(listener);
     netif = start();
@@ -80,13 +63,117 @@ static void a_refused_connection_is_refused_at_once(void)
     stop_stack();
 }
 
+#define SHORT_ONES 100u
+
+/* Sends a byte to each that connects, and waits for its end, whatever that is. */
+static void greet_all(int listener)
+{
+    unsigned i;
+    for (i = 0; i < SHORT_ONES; i++) {
+        char byte;
+        int fd = accept(listener, NULL, NULL);
+        CHECK(fd >= 0);
+        kernel_send(fd, 1);
+        CHECK(recv(fd, &byte, 1, 0) <= 0);
+        close(fd);
+    }
+}
+
+/* The next begins before the loop has seen the end of the last: its socket has the same number. */
+static void one_connection_after_the_other(void)
+{
+    unsigned i;
+    int listener, before;
+    pid_t pid;
+    stream s;
+    loopback_up();
+    listener = kernel_bound("127.0.0.1", PORT, SOCK_STREAM);
+    pid = peer(greet_all, listener);
+    close(listener);
+    start();
+    before = open_fds();
+    for (i = 0; i < SHORT_ONES; i++) {
+        stream_connect(&s, "10.0.2.2", PORT, 0);
+        LOOP_UNTIL(s.received == 1);
+        SAME(open_fds(), before + 1);
+        tcp_err(s.pcb, NULL);
+        tcp_abort(s.pcb);
+    }
+    join_peer(pid);
+    stop_stack();
+}
+
+#define MANY 100u
+#define OPENING 300000u
+#define AT_ONCE 60000u
+
+/* Opens the windows of all connections, and then fills them while nobody reads. */
+static void fill_all(int fd)
+{
+    int fds[MANY], listener = kernel_bound("127.0.0.1", PORT, SOCK_STREAM);
+    unsigned i;
+    char byte;
+    SAME(listen(listener, MANY), 0);
+    SAME(write(fd, "", 1), 1);
+    for (i = 0; i < MANY; i++) CHECK((fds[i] = accept(listener, NULL, NULL)) >= 0);
+    for (i = 0; i < MANY; i++) kernel_send(fds[i], OPENING);
+    SAME(read(fd, &byte, 1), 1);
+    for (i = 0; i < MANY; i++) {
+        size_t sent = 0;
+        while (sent < AT_ONCE) {
+            ssize_t length = send(fds[i], pattern_at(OPENING + sent), AT_ONCE - sent, MSG_NOSIGNAL);
+            CHECK(length > 0);
+            sent += (size_t)length;
+        }
+    }
+    SAME(write(fd, "", 1), 1);
+    SAME(read(fd, &byte, 1), 1);
+}
+
+static bool all_received(const stream *s, size_t bytes)
+{
+    unsigned i;
+    for (i = 0; i < MANY && s[i].received == bytes; i++) {}
+    return i == MANY;
+}
+
+/* What comes by all connections at once stays with the host until it is its turn: nothing is dropped. */
+static void what_comes_at_once_waits_in_the_host(void)
+{
+    static stream s[MANY];
+    int fds[2];
+    unsigned i;
+    pid_t pid;
+    char byte;
+    struct netif *netif;
+    loopback_up();
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+    pid = peer(fill_all, fds[1]);
+    SAME(read(fds[0], &byte, 1), 1);
+    netif = start();
+    for (i = 0; i < MANY; i++) {
+        stream_connect(&s[i], "10.0.2.2", PORT, 0);
+        /* With the first comes the host's hardware address. */
+        if (i == 0) LOOP_UNTIL(s[0].connected);
+    }
+    LOOP_UNTIL(all_received(s, OPENING));
+    SAME(write(fds[0], "", 1), 1);
+    SAME(read(fds[0], &byte, 1), 1);
+    LOOP_UNTIL(all_received(s, OPENING + AT_ONCE));
+    SAME(counters_of(netif).rx_dropped, 0);
+    SAME(write(fds[0], "", 1), 1);
+    for (i = 0; i < MANY; i++) stream_close(&s[i]);
+    join_peer(pid);
+    stop_stack();
+}
+
 /* Gets all up to the end, and only then sends. */
 static void answer_after_the_end(int listener)
 {
     int fd = accept(listener, NULL, NULL);
     CHECK(fd >= 0);
-    host_receive(fd, BYTES, true);
-    host_send(fd, BYTES);
+    kernel_receive_all(fd, BYTES);
+    kernel_send(fd, BYTES);
 }
 
 static void our_end_closes_first(void)
@@ -95,7 +182,7 @@ static void our_end_closes_first(void)
     int listener;
     pid_t pid;
     loopback_up();
-    listener = host_socket(SOCK_STREAM, "127.0.0.1", PORT);
+    listener = kernel_bound("127.0.0.1", PORT, SOCK_STREAM);
     pid = peer(answer_after_the_end, listener);
     close(listener);
     start();
@@ -112,9 +199,9 @@ static void end_before_the_answer(int listener)
 {
     int fd = accept(listener, NULL, NULL);
     CHECK(fd >= 0);
-    host_send(fd, BYTES);
+    kernel_send(fd, BYTES);
     CHECK(shutdown(fd, SHUT_WR) == 0);
-    host_receive(fd, BYTES, true);
+    kernel_receive_all(fd, BYTES);
 }
 
 static void the_far_end_closes_first(void)
@@ -123,7 +210,7 @@ static void the_far_end_closes_first(void)
     int listener;
     pid_t pid;
     loopback_up();
-    listener = host_socket(SOCK_STREAM, "127.0.0.1", PORT);
+    listener = kernel_bound("127.0.0.1", PORT, SOCK_STREAM);
     pid = peer(end_before_the_answer, listener);
     close(listener);
     start();
@@ -182,7 +269,7 @@ static void udp(const char *at, const char *to)
     int fd, before;
     pid_t pid;
     loopback_up();
-    fd = host_socket(SOCK_DGRAM, at, PORT);
+    fd = kernel_bound(at, PORT, SOCK_DGRAM);
     pid = peer(echo_datagrams, fd);
     close(fd);
     start();
@@ -208,121 +295,6 @@ static void udp(const char *at, const char *to)
 static void udp_ipv4_takes_one_socket(void) { udp("127.0.0.1", "10.0.2.2"); }
 static void udp_ipv6_takes_one_socket(void) { udp("::1", "fec0::2"); }
 
-/* ---- forwarding ---- */
-
-static int forward(struct netif *netif, int is_udp, const char *host, unsigned host_port, const char *guest,
-                   unsigned guest_port)
-{
-    struct sockaddr_storage from, to;
-    socklen_t from_length = host_address(&from, host, host_port);
-    socklen_t to_length = host_address(&to, guest, guest_port);
-    return herald_slirpif_add_hostfwd(netif, is_udp, (struct sockaddr *)&from, from_length,
-                                      (struct sockaddr *)&to, to_length);
-}
-
-static int forward_no_longer(struct netif *netif, int is_udp, const char *host, unsigned port)
-{
-    struct sockaddr_storage from;
-    socklen_t length = host_address(&from, host, port);
-    return herald_slirpif_remove_hostfwd(netif, is_udp, (struct sockaddr *)&from, length);
-}
-
-static const char *forwarded_at;
-
-/* Connects when it is told to by a byte, and again when it has been forbidden. */
-static void connect_in(int fd)
-{
-    struct sockaddr_storage a;
-    socklen_t length = host_address(&a, forwarded_at, PORT);
-    char byte;
-    int in;
-    SAME(read(fd, &byte, 1), 1);
-    in = host_connect(SOCK_STREAM, forwarded_at, PORT);
-    host_send(in, BYTES);
-    CHECK(shutdown(in, SHUT_WR) == 0);
-    host_receive(in, BYTES, true);
-    close(in);
-    SAME(write(fd, "", 1), 1);
-    SAME(read(fd, &byte, 1), 1);
-    in = socket(a.ss_family, SOCK_STREAM, 0);
-    CHECK(connect(in, (struct sockaddr *)&a, length) == -1);
-    SAME(errno, ECONNREFUSED);
-}
-
-static void forwarded_tcp(const char *host, const char *guest)
-{
-    int fds[2];
-    pid_t pid;
-    struct netif *netif;
-    stream s;
-    char byte;
-    loopback_up();
-    forwarded_at = host;
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
-    pid = peer(connect_in, fds[1]);
-    netif = start();
-    stream_listen(&s, 80, BYTES);
-    SAME(forward(netif, 0, host, PORT, guest, 80), 0);
-    REFUSED(forward(netif, 0, host, PORT, guest, 80) == 0, EADDRINUSE, "port 7000");
-    SAME(write(fds[0], "", 1), 1);
-    LOOP_UNTIL(s.ended && s.received == BYTES && s.acked == BYTES);
-    stream_close(&s);
-    CHECK(fcntl(fds[0], F_SETFL, O_NONBLOCK) == 0);
-    LOOP_UNTIL(read(fds[0], &byte, 1) == 1);
-    SAME(forward_no_longer(netif, 0, host, PORT), 0);
-    REFUSED(forward_no_longer(netif, 0, host, PORT) == 0, ENOENT, "is not forwarded");
-    SAME(write(fds[0], "", 1), 1);
-    join_peer(pid);
-    stop_stack();
-}
-
-static void forwarded_tcp_ipv4(void) { forwarded_tcp("127.0.0.1", "0.0.0.0"); }
-static void forwarded_tcp_ipv6(void) { forwarded_tcp("::1", "fec0::15"); }
-
-static void echo_once(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *from, u16_t port)
-{
-    ++*(unsigned *)arg;
-    SAME(udp_sendto(pcb, p, from, port), ERR_OK);
-    pbuf_free(p);
-}
-
-static void ask_once(int fd)
-{
-    char bytes[16];
-    int in = host_connect(SOCK_DGRAM, "127.0.0.1", PORT);
-    SAME(read(fd, bytes, 1), 1);
-    SAME(send(in, "question", 8, 0), 8);
-    SAME(recv(in, bytes, sizeof bytes, 0), 8);
-    CHECK(memcmp(bytes, "question", 8) == 0);
-    SAME(write(fd, "", 1), 1);
-}
-
-static void forwarded_udp(void)
-{
-    int fds[2];
-    pid_t pid;
-    struct netif *netif;
-    struct udp_pcb *pcb = NULL;
-    unsigned asked = 0;
-    char byte;
-    loopback_up();
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
-    pid = peer(ask_once, fds[1]);
-    netif = start();
-    pcb = udp_new();
-    SAME(udp_bind(pcb, IP_ANY_TYPE, 53), ERR_OK);
-    udp_recv(pcb, echo_once, &asked);
-    SAME(forward(netif, 1, "127.0.0.1", PORT, "10.0.2.15", 53), 0);
-    SAME(write(fds[0], "", 1), 1);
-    CHECK(fcntl(fds[0], F_SETFL, O_NONBLOCK) == 0);
-    LOOP_UNTIL(read(fds[0], &byte, 1) == 1);
-    SAME(asked, 1);
-    SAME(forward_no_longer(netif, 1, "127.0.0.1", PORT), 0);
-    udp_remove(pcb);
-    join_peer(pid);
-    stop_stack();
-}
-
 /* ---- options ---- */
 
 static void the_network_can_be_another(void)
@@ -338,7 +310,7 @@ static void the_network_can_be_another(void)
     options.network6 = "fd00:7::/64";
     options.mtu = 1400;
     loopback_up();
-    listener = host_socket(SOCK_STREAM, "127.0.0.1", PORT);
+    listener = kernel_bound("127.0.0.1", PORT, SOCK_STREAM);
     pid = peer(echo_both, listener);
     close(listener);
     start_stack();
@@ -406,7 +378,7 @@ static void without_host_loopback(void)
     options.size = sizeof options;
     options.no_host_loopback = true;
     loopback_up();
-    listener = host_socket(SOCK_STREAM, "127.0.0.1", PORT);
+    listener = kernel_bound("127.0.0.1", PORT, SOCK_STREAM);
     CHECK(fcntl(listener, F_SETFL, O_NONBLOCK) == 0);
     start_stack();
     netif = slirpif_add_ex(base, &options);
@@ -421,6 +393,36 @@ static void without_host_loopback(void)
     stop_stack();
 }
 
+static void restricted_lets_in_what_is_forwarded_and_nothing_out(void)
+{
+    struct herald_slirpif_options options;
+    stream out, in;
+    struct netif *netif;
+    int listener, client;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.restricted = true;
+    loopback_up();
+    listener = kernel_bound("127.0.0.1", PORT, SOCK_STREAM);
+    CHECK(fcntl(listener, F_SETFL, O_NONBLOCK) == 0);
+    start_stack();
+    netif = slirpif_add_ex(base, &options);
+    netif_set_default(netif);
+    netif_set_up(netif);
+    stream_listen(&in, 80, 0);
+    SAME(forward(netif, 0, "127.0.0.1", PORT + 1, "0.0.0.0", 80), 0);
+    stream_connect(&out, "10.0.2.2", PORT, 1);
+    client = kernel_connected("127.0.0.1", PORT + 1, SOCK_STREAM);
+    LOOP_UNTIL(in.connected);
+    CHECK(!out.connected);
+    CHECK(accept(listener, NULL, NULL) == -1);
+    if (out.pcb != NULL) tcp_abort(out.pcb);
+    stream_close(&in);
+    close(client), close(listener);
+    LOOP_UNTIL(tcp_active_pcbs == NULL);
+    stop_stack();
+}
+
 /* ---- ends ---- */
 
 /* With connections that are being made, that are open, and forwarded ports; before and after the loop has
@@ -430,7 +432,7 @@ static void removal_at_any_time(void)
     unsigned i, count = scaled(300);
     int listener, before;
     loopback_up();
-    listener = host_socket(SOCK_STREAM, "127.0.0.1", PORT);
+    listener = kernel_bound("127.0.0.1", PORT, SOCK_STREAM);
     base = event_base_new();
     before = open_fds();
     for (i = 0; i < count; i++) {
@@ -459,7 +461,7 @@ static void removal_at_any_time(void)
         if (i % 50 == 49) {
             /* Empties the listener's queue. */
             close(listener);
-            listener = host_socket(SOCK_STREAM, "127.0.0.1", PORT);
+            listener = kernel_bound("127.0.0.1", PORT, SOCK_STREAM);
         }
     }
     event_base_free(base);
@@ -497,16 +499,17 @@ static const test tests[] = {
     {"tcp_ipv4", tcp_ipv4},
     {"tcp_ipv6", tcp_ipv6},
     {"a_refused_connection_is_refused_at_once", a_refused_connection_is_refused_at_once},
+    {"one_connection_after_the_other", one_connection_after_the_other},
+    {"what_comes_at_once_waits_in_the_host", what_comes_at_once_waits_in_the_host},
     {"our_end_closes_first", our_end_closes_first},
     {"the_far_end_closes_first", the_far_end_closes_first},
     {"udp_ipv4_takes_one_socket", udp_ipv4_takes_one_socket},
     {"udp_ipv6_takes_one_socket", udp_ipv6_takes_one_socket},
-    {"forwarded_tcp_ipv4", forwarded_tcp_ipv4},
-    {"forwarded_tcp_ipv6", forwarded_tcp_ipv6},
-    {"forwarded_udp", forwarded_udp},
     {"the_network_can_be_another", the_network_can_be_another},
     {"what_cannot_be_is_refused", what_cannot_be_is_refused},
     {"without_host_loopback", without_host_loopback},
+    {"restricted_lets_in_what_is_forwarded_and_nothing_out",
+     restricted_lets_in_what_is_forwarded_and_nothing_out},
     {"removal_at_any_time", removal_at_any_time},
     {"any_frame_is_survived", any_frame_is_survived},
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  * udptapif: clients are sockets of the kernel's, at the loopback of a namespace. */
-#include "host.h"
+#include "linux.h"
 #include "vde.h"
 
 #define BYTES (1u << 20)
@@ -38,13 +38,13 @@ static void ask(int fd)
 static void ask_at_the_raw_port(int unused)
 {
     (void)unused;
-    ask(host_connect(SOCK_DGRAM, kernel, RAW));
+    ask(kernel_connected(kernel, RAW, SOCK_DGRAM));
 }
 
 /* Puts the length before what comes from one side, and takes it off what comes from the other. */
 static void translate(int fd)
 {
-    int udp = host_connect(SOCK_DGRAM, "::1", LENGTH);
+    int udp = kernel_connected("::1", LENGTH, SOCK_DGRAM);
     struct pollfd fds[2] = {{fd, POLLIN, 0}, {udp, POLLIN, 0}};
     wait_for_ports();
     for (;;) {
@@ -121,7 +121,7 @@ typedef struct client {
 static client client_at(const char *address, unsigned port)
 {
     client c;
-    c.fd = host_connect(SOCK_DGRAM, address, port);
+    c.fd = kernel_connected(address, port, SOCK_DGRAM);
     c.length = port == LENGTH;
     CHECK(fcntl(c.fd, F_SETFL, O_NONBLOCK) == 0);
     return c;
@@ -341,7 +341,7 @@ static void what_cannot_be_is_refused(void)
     struct herald_udptapif_options options;
     int fd, before;
     loopback_up();
-    fd = host_socket(SOCK_DGRAM, "::", LENGTH);
+    fd = kernel_bound("::", LENGTH, SOCK_DGRAM);
     start_stack();
     before = open_fds();
     REFUSED(udptapif_add(base, 0, 0), EINVAL, "without a port");

@@ -195,6 +195,35 @@ static inline void raw_leave(raw_client *c)
     unlink(c->path);
 }
 
+/* ---- our switch ---- */
+
+static inline struct herald_vdeswitchif_counters switched(struct netif *netif)
+{
+    struct herald_vdeswitchif_counters counters;
+    memset(&counters, 0, sizeof counters);
+    counters.size = sizeof counters;
+    SAME(herald_vdeswitchif_get_counters(netif, &counters), 0);
+    return counters;
+}
+
+/* A switch whose lwIP says nothing by itself. */
+static inline struct netif *start_switch(const char *directory)
+{
+    struct netif *netif;
+    start_stack();
+    netif = vdeswitchif_add(base, directory);
+    CHECK(netif != NULL);
+    return netif;
+}
+
+/* One is told to go on by a byte, and says so when it is there, or has finished. */
+static inline int let_go_on(int fd)
+{
+    SAME(write(fd, "", 1), 1);
+    CHECK(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
+    return fd;
+}
+
 /* ---- files ---- */
 
 /* Entries of a directory; -1 if there is none. */

@@ -32,8 +32,11 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// `libherald_lwip.so`, as built for these tests.
+/// `libherald_lwip.so`, as built for these tests, unless `HERALD_LWIP_LIB` names another build.
 pub fn library() -> PathBuf {
+    if let Some(named) = std::env::var_os("HERALD_LWIP_LIB") {
+        return named.into();
+    }
     let library = std::env::current_exe().unwrap().with_file_name("libherald_lwip.so");
     assert!(library.exists(), "{} is missing", library.display());
     library
@@ -84,7 +87,9 @@ pub fn program(name: &str, compiler: Compiler) -> PathBuf {
 
 /// Compiles a source and links it with the library, lwIP and libevent.
 pub fn compile(source: &Path, compiler: Compiler) -> PathBuf {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c");
+    // Programs for another build have a place of their own: what runs beside us finds its own.
+    let name = if std::env::var_os("HERALD_LWIP_LIB").is_some() { "c-other" } else { "c" };
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(&place).unwrap();
     // Linked under a name of our own first, so that a test that runs beside us never sees half.
     static NUMBER: AtomicU32 = AtomicU32::new(0);

@@ -20,6 +20,11 @@ use crate::log::{Log, log};
 /// for writes of tens of kilobytes, few enough that a client is accepted during any flood.
 const BATCH: usize = 1024;
 
+/// A sleep shorter than this many times the spin, its own cost included, is one that a spin might
+/// have saved: the next time there is one. Events that come one by one get none, since the reader
+/// of the last may be waiting for this very core.
+const SHORT_SLEEP: u32 = 10;
+
 /// Starts the worker. It blocks every signal: they are the host's.
 pub(super) fn spawn(
     shared: Arc<Shared>,
@@ -70,7 +75,7 @@ struct Worker {
 impl Worker {
     /// Serves until the hub is closed.
     fn run(&mut self) -> io::Result<()> {
-        let mut idle_since = None;
+        let mut expectant = false;
         loop {
             // Looked at before it is written: publishers read from the same cache line.
             let summoned = self.shared.summoned.load(Ordering::Relaxed)
@@ -81,12 +86,12 @@ impl Worker {
                 }
                 self.flush();
             }
-            if self.drain(BATCH) {
-                idle_since = None;
-                self.serve_sockets(Some(Duration::ZERO))?;
-            } else if !self.spin(*idle_since.get_or_insert_with(Instant::now)) {
-                self.sleep()?;
-                idle_since = None;
+            self.drain(BATCH);
+            if self.has_work() || expectant && self.spin() {
+                expectant = true;
+                self.serve_sockets(Duration::ZERO)?;
+            } else {
+                expectant = self.sleep()? < self.shared.options.spin * SHORT_SLEEP;
             }
         }
     }
@@ -151,7 +156,8 @@ impl Worker {
 
     /// Looks for work a little longer, since a sleeping worker costs the next publisher a system
     /// call; false when it is time to sleep.
-    fn spin(&self, since: Instant) -> bool {
+    fn spin(&self) -> bool {
+        let since = Instant::now();
         while since.elapsed() < self.shared.options.spin {
             for _ in 0..16 {
                 if self.has_work() {
@@ -168,24 +174,33 @@ impl Worker {
             || self.shared.lanes.iter().any(|lane| !lane.is_empty())
     }
 
-    /// Sleeps until there is something to do.
-    fn sleep(&mut self) -> io::Result<()> {
-        let served = if !self.shared.epoch.fall_asleep() || self.has_work() {
+    /// Sleeps until there is something to do, and sees to the sockets; how long it slept.
+    fn sleep(&mut self) -> io::Result<Duration> {
+        let since = Instant::now();
+        self.found.clear();
+        let waited = if !self.shared.epoch.fall_asleep() || self.has_work() {
             Ok(())
         } else {
             let deadline = self.transports.iter().filter_map(|transport| transport.deadline()).min();
-            self.serve_sockets(
-                deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())),
-            )
+            let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            self.poll.wait(timeout, &mut self.found)
         };
         self.shared.epoch.wake_up();
-        served
+        waited?;
+        let slept = since.elapsed();
+        self.serve_found();
+        Ok(slept)
     }
 
-    /// Waits on the sockets for at most `timeout` (none is for ever), and sees to those on which
-    /// something happened.
-    fn serve_sockets(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.poll.wait(timeout, &mut self.found)?;
+    /// Waits on the sockets for at most `timeout`, and sees to those on which something happened.
+    fn serve_sockets(&mut self, timeout: Duration) -> io::Result<()> {
+        self.poll.wait(Some(timeout), &mut self.found)?;
+        self.serve_found();
+        Ok(())
+    }
+
+    /// Sees to the sockets on which something happened, and to what is due.
+    fn serve_found(&mut self) {
         if !self.found.is_empty() {
             // What a client asks for now is not meant for what was published before.
             self.drain(usize::MAX);
@@ -201,7 +216,6 @@ impl Worker {
                 transport.timeout(self.poll.of(number as u16));
             }
         }
-        Ok(())
     }
 
     /// Sends what publishers left in the lanes and what waits in the queues, within the bound.
@@ -210,7 +224,7 @@ impl Worker {
         while self.drain(BATCH) && Instant::now() < deadline {}
         while self.transports.iter().any(|transport| transport.has_pending()) {
             match deadline.checked_duration_since(Instant::now()) {
-                Some(left) if !left.is_zero() => self.serve_sockets(Some(left))?,
+                Some(left) if !left.is_zero() => self.serve_sockets(left)?,
                 _ => break,
             }
         }

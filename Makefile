@@ -94,7 +94,7 @@ ASAN_LIB = $(abspath $(TARGET))/asan/$(ASAN_TARGET)/debug/libherald.so
 asan: all
 	@if $(CARGO) +nightly --version >/dev/null 2>&1; then \
 		RUSTFLAGS=-Zsanitizer=address $(CARGO) +nightly build --lib -p herald --target $(ASAN_TARGET) --target-dir $(TARGET)/asan && \
-		HERALD_LIB=$(ASAN_LIB) $(CARGO) test --test memory sanitizers; \
+		HERALD_LIB=$(ASAN_LIB) $(CARGO) test --test memory --test opensips_host sanitizers; \
 	else echo "skipped: the sanitizer needs a nightly toolchain"; fi
 
 # BENCH=--quick takes a look only.

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * raise: what an event costs a SIP worker of OpenSIPS, with Herald and the stock way: build the
- * payload (for JSON with cJSON, as the core does), one sendto. One UDP subscriber, in a process of
- * its own. Both ways take turns; medians of the turns, and their quartiles.
+ * payload (for JSON with cJSON, as the core does), one sendto. One subscriber, in a process of its
+ * own: over UDP, flat out; at a unix socket, which holds about ten datagrams, as many as it holds
+ * before it is read. Both ways take turns; medians of the turns, and their quartiles.
  *
  * Then four processes that raise flat out to 16 unix subscribers, of which one never reads.
  *
@@ -52,12 +53,15 @@ int register_event_mod(transport *registered)
     return 0;
 }
 
-enum { EVENTS = 2000, TURNS = 101 };
+enum { EVENTS = 2000, TURNS = 101, AT_ONCE = 8 };
 static param list[4];
 static params event = { 0, &list[0], &list[3] };
 static str name = { "E_PIKE_BLOCKED", 14 };
-static struct sockaddr_in to;
+static struct sockaddr *to;
+static socklen_t to_size;
 static int out;
+/* What the reader at a unix socket has read; NULL if the subscriber is over UDP. */
+static long *seen;
 
 static void make_event(void)
 {
@@ -76,7 +80,7 @@ static void make_event(void)
 
 static int send_payload(const char *payload, size_t length)
 {
-    return sendto(out, payload, length, 0, (struct sockaddr *)&to, sizeof to) < 0 ? -1 : 0;
+    return sendto(out, payload, length, 0, to, to_size) < 0 ? -1 : 0;
 }
 
 static size_t build_text(char *buffer)
@@ -123,21 +127,36 @@ static int stock_json(void)
     return result;
 }
 
+static const transport *by;
 static sock *subscription;
 static int herald(void)
 {
-    return udp->raise(NULL, &name, subscription, &event, NULL);
+    return by->raise(NULL, &name, subscription, &event, NULL);
 }
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static long load_of(const long *number) { return __atomic_load_n(number, __ATOMIC_ACQUIRE); }
 
 static double turn(int (*way)(void))
 {
-    struct timespec a, b;
-    clock_gettime(CLOCK_MONOTONIC, &a);
-    for (int i = 0; i < EVENTS; i++)
-        if (way() != 0)
-            abort();
-    clock_gettime(CLOCK_MONOTONIC, &b);
-    return ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / EVENTS;
+    double spent = 0;
+    for (int i = 0; i < EVENTS; i += AT_ONCE) {
+        long before = seen ? load_of(seen) : 0;
+        double start = seconds();
+        for (int n = 0; n < AT_ONCE; n++)
+            if (way() != 0)
+                abort();
+        spent += seconds() - start;
+        while (seen && load_of(seen) < before + AT_ONCE)
+            sched_yield();
+    }
+    return spent * 1e9 / EVENTS;
 }
 
 static int by_size(const void *a, const void *b)
@@ -176,12 +195,11 @@ static sock *subscribe(const transport *to, char *address)
 }
 
 /* One format, in a process of its own. */
-static void measure(const char *library, const char *format, int (*stock)(void))
+static void measure(const char *library, const char *format, int (*stock)(void), char *address)
 {
     load(library, format);
-    char address[32];
-    sprintf(address, "127.0.0.1:%d", ntohs(to.sin_port));
-    subscription = subscribe(udp, address);
+    by = seen ? unix_socket : udp;
+    subscription = subscribe(by, address);
     double ours[TURNS], theirs[TURNS], ratios[TURNS];
     for (int i = 0; i < TURNS; i++) {
         theirs[i] = turn(stock);
@@ -191,7 +209,7 @@ static void measure(const char *library, const char *format, int (*stock)(void))
     qsort(ours, TURNS, sizeof *ours, by_size);
     qsort(theirs, TURNS, sizeof *theirs, by_size);
     qsort(ratios, TURNS, sizeof *ratios, by_size);
-    printf("| %s | %.0f (%.0f–%.0f) | %.0f (%.0f–%.0f) | %.2f |\n", format, ours[TURNS / 2], ours[TURNS / 4],
+    printf("| %s, %s | %.0f (%.0f–%.0f) | %.0f (%.0f–%.0f) | %.2f |\n", seen ? "unix" : "UDP", format, ours[TURNS / 2], ours[TURNS / 4],
            ours[TURNS * 3 / 4], theirs[TURNS / 2], theirs[TURNS / 4], theirs[TURNS * 3 / 4], ratios[TURNS / 2]);
     fflush(stdout);
 }
@@ -202,8 +220,6 @@ enum { RAISERS = 4, SUBSCRIBERS = 16, READING = 15, BURST = 1000, BURSTS = 20 };
 static struct { int started, done; long got; } *board;
 static struct sockaddr_un at[SUBSCRIBERS];
 static sock *listed[SUBSCRIBERS];
-
-static long load_of(const long *number) { return __atomic_load_n(number, __ATOMIC_ACQUIRE); }
 
 static void raise_bursts(int stock)
 {
@@ -234,13 +250,6 @@ static void read_all(const int *in)
         for (int i = 0; i < READING; i++)
             while (set[i].revents && recv(in[i], buffer, sizeof buffer, MSG_DONTWAIT) > 0)
                 __atomic_fetch_add(&board->got, 1, __ATOMIC_RELEASE);
-}
-
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
 static unsigned long counted(void **exports, const char *wanted)
@@ -304,55 +313,79 @@ static void fan_out(const char *library, const char *directory, int stock)
         unlink(at[i].sun_path);
 }
 
+/* A child's exit status. */
+static int child(void)
+{
+    int status;
+    return wait(&status) < 0 ? -1 : status;
+}
+
+/* Both formats to a subscriber that is read until it is killed. */
+static int one_subscriber(const char *library, int in, char *address)
+{
+    int failed = 0;
+    pid_t reader = fork();
+    while (reader == 0 && recv(in, buffer, sizeof buffer, 0) >= 0)
+        if (seen)
+            __atomic_fetch_add(seen, 1, __ATOMIC_RELEASE);
+    for (int i = 0; i < 2; i++) {
+        if (fork() == 0) {
+            measure(library, i ? "json" : "text", i ? stock_json : stock_text, address);
+            _exit(0);
+        }
+        failed |= child();
+    }
+    kill(reader, SIGKILL);
+    child();
+    return failed;
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
         fprintf(stderr, "usage: raise LIBHERALD\n");
         return 2;
     }
-    int in = socket(AF_INET, SOCK_DGRAM, 0);
-    socklen_t size = sizeof to;
-    to.sin_family = AF_INET;
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (bind(in, (struct sockaddr *)&to, size) < 0 || getsockname(in, (struct sockaddr *)&to, &size) < 0)
-        return 1;
-    pid_t reader = fork();
-    if (reader == 0) {
-        while (recv(in, buffer, sizeof buffer, 0) >= 0)
-            continue;
-    }
-    out = socket(AF_INET, SOCK_DGRAM, 0);
-    make_event();
-    printf("\n## OpenSIPS: what raise costs the SIP worker, ns per event, one UDP subscriber\n\n"
-           "| format | Herald | stock way | ratio |\n| --- | --- | --- | --- |\n");
-    fflush(stdout);
-    int status = 0, failed = 0;
-    for (int i = 0; i < 2; i++) {
-        pid_t child = fork();
-        if (child == 0) {
-            measure(argv[1], i ? "json" : "text", i ? stock_json : stock_text);
-            _exit(0);
-        }
-        waitpid(child, &status, 0);
-        failed |= status;
-    }
-    kill(reader, SIGKILL);
-
-    char directory[] = "/tmp/raise.XXXXXX";
+    char directory[] = "/tmp/raise.XXXXXX", address[64];
     if (!mkdtemp(directory))
         return 1;
+    make_event();
+    printf("\n## OpenSIPS: what raise costs the SIP worker, ns per event, one subscriber\n\n"
+           "| subscriber, format | Herald | stock way | ratio |\n| --- | --- | --- | --- |\n");
+    fflush(stdout);
+
+    struct sockaddr_in port = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int in = socket(AF_INET, SOCK_DGRAM, 0);
+    to = (struct sockaddr *)&port;
+    to_size = sizeof port;
+    if (bind(in, to, to_size) < 0 || getsockname(in, to, &to_size) < 0)
+        return 1;
+    out = socket(AF_INET, SOCK_DGRAM, 0);
+    sprintf(address, "127.0.0.1:%d", ntohs(port.sin_port));
+    int failed = one_subscriber(argv[1], in, address);
+
+    struct sockaddr_un path = { .sun_family = AF_UNIX };
+    sprintf(path.sun_path, "%s/one", directory);
+    in = socket(AF_UNIX, SOCK_DGRAM, 0);
+    to = (struct sockaddr *)&path;
+    to_size = sizeof path;
+    if (bind(in, to, to_size) < 0)
+        return 1;
+    out = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    failed |= one_subscriber(argv[1], in, path.sun_path);
+    unlink(path.sun_path);
+
     printf("\n## OpenSIPS: %d processes raise flat out to %d unix subscribers, one stuck; bursts of %d events\n\n"
            "| way | deliveries/s | lost at the %d others | counted of the stuck one |\n| --- | --- | --- | --- |\n",
            RAISERS, SUBSCRIBERS, BURST, READING);
     fflush(stdout);
     for (int stock = 0; stock < 2; stock++) {
-        pid_t child = fork();
-        if (child == 0) {
+        if (fork() == 0) {
             fan_out(argv[1], directory, stock);
             _exit(0);
         }
-        waitpid(child, &status, 0);
-        failed |= status;
+        failed |= child();
     }
     rmdir(directory);
     return failed != 0;

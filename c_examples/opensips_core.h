@@ -91,7 +91,7 @@ enum { PROCESSES = 65, SUBSCRIPTIONS = 8192, GROUPS = 64, MEMBERS = 16, WORDS = 
 
 static struct {
     int lock, first, newest; /* the lock is its holder's pid, and guards the subscriptions */
-    int gate, arrived, keep, pace_us;
+    int gate, arrived, keep, pace_us, at_once;
     struct process { /* 0 is main, N + 1 child N */
         int pid, fd, rank, alive, ends, busy;
         struct outcome { long events, calls, failed, first_error, allocations; long long max_ns, total_ns; } outcome;
@@ -398,6 +398,17 @@ void *realloc(void *old, size_t size) { return allocations++, __libc_realloc(old
 void *aligned_alloc(size_t alignment, size_t size) { return allocations++, __libc_memalign(alignment, size); }
 int posix_memalign(void **to, size_t alignment, size_t size) {
     return (*to = aligned_alloc(alignment, size)) == NULL ? ENOMEM : 0;
+}
+#endif
+
+/* How many datagrams one system call has sent at most; only -DCOUNT_SENDS counts. */
+#ifdef COUNT_SENDS
+int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags) {
+    int sent = (int)syscall(SYS_sendmmsg, fd, messages, count, flags), most = shared->at_once;
+    while (sent > most && !__atomic_compare_exchange_n(&shared->at_once, &most, sent, false, __ATOMIC_SEQ_CST,
+                                                       __ATOMIC_SEQ_CST))
+        continue;
+    return sent;
 }
 #endif
 

@@ -17,8 +17,9 @@
  *     -v     tell what the module exports
  *
  * -DDPRINT=static makes a host without dprint, -DCOUNT_ALLOCATIONS one that tells
- * how often raising has allocated memory. Commands, one per line, # begins
- * a comment; PROC is main, all, or the number of a child (from 0):
+ * how often raising has allocated memory, -DCOUNT_SENDS one that tells, as a
+ * statistic, how many datagrams one sendmmsg() has sent at most. Commands, one per
+ * line, # begins a comment; PROC is main, all, or the number of a child (from 0):
  *     subscribe EVENT SOCKET [EXPIRE]      without EXPIRE for ever
  *     virtual EVENT EXPIRE|- POLICY SOCKET...  PARALLEL, FAILOVER or ROUND-ROBIN
  *     parse | lookup | unsubscribe SOCKET  lookup leaks if nothing matches
@@ -147,6 +148,7 @@ static void stats(void) {
     int count = 0;
     const struct module_stat *s = row->stats == 0 ? NULL : pointer_at(exports, row->stats);
     for (; s != NULL && s->name != NULL; s++, count++) ANSWER("stat %s %lu\n", s->name, s->function(NULL));
+    ANSWER("stat at_once %d\n", shared->at_once);
     ANSWER("ok stats %d\n", count);
 }
 

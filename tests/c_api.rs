@@ -96,6 +96,7 @@ cases! {
         only_what_was_asked_for
         what_is_lost_is_told
         one_that_is_gone
+        one_whose_time_is_over
     }
     vpp_api {
         refused_options

@@ -1,12 +1,16 @@
 #!/bin/sh
-# build.sh OUT: builds herald_plugin.so against HERALD_VPP_SDK, a VPP 26.06 install or build tree.
+# build.sh OUT [FEATURE]: builds herald_plugin.so against HERALD_VPP_SDK, a VPP 26.06 install or build tree.
 set -eu
 fail() { echo "vpp-plugin: $*" >&2; exit 1; }
 
 out=$1
+features=${2:-}
 sdk=${HERALD_VPP_SDK:-}
 [ -n "$sdk" ] || fail "set HERALD_VPP_SDK to a tree of VPP 26.06: where it is installed (the folder that has
 include/vlib/vlib.h; /usr for the packages vpp and vpp-dev) or where it was built (the folder that has CMakeCache.txt)"
+
+# Absolute, since cargo looks from elsewhere.
+[ ! -d "$sdk" ] || sdk=$(cd "$sdk" && pwd)
 
 if [ -e "$sdk/include/vlib/vlib.h" ]; then
     include=-I$sdk/include
@@ -37,7 +41,8 @@ target=$(dirname "$out")
 mkdir -p "$target"
 CFLAGS="${CFLAGS:-} $include" BINDGEN_EXTRA_CLANG_ARGS="${BINDGEN_EXTRA_CLANG_ARGS:-} $include" \
     RUSTFLAGS="${RUSTFLAGS:-} -L native=$(cd "$lib" && pwd)" \
-    ${CARGO:-cargo} build --release --package herald-vpp-plugin --target-dir "$target" ||
+    ${CARGO:-cargo} build --release --package herald-vpp-plugin --features "$features" \
+    --target-dir "$target" ||
     fail "cargo has failed; if it finds no libclang, install libclang-dev"
 cp "$target/release/libherald_plugin.so" "$out"
 if nm -D --undefined-only "$out" | grep -q vlib_helper_; then

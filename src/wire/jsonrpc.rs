@@ -116,7 +116,7 @@ fn put_escape(byte: u8, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::text::testing::{Owned, hostile, values};
+    use crate::wire::testing::{Owned, hostile, values};
     use proptest::prelude::*;
     use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
     use serde_json::Value as Json;

@@ -3,6 +3,8 @@
 pub mod event_sock;
 mod filter;
 pub mod jsonrpc;
+#[cfg(test)]
+mod testing;
 pub mod text;
 pub mod vpp_api;
 

@@ -40,7 +40,9 @@ static herald_datagram_options datagram_options(const char *to)
 static const char *next_datagram(int fd)
 {
     static char text[70000];
-    ssize_t got = recv(fd, text, sizeof text - 1, 0);
+    ssize_t got;
+    do got = recv(fd, text, sizeof text - 1, 0);
+    while (got < 0 && errno == EINTR);
     CHECK(got >= 0 && (size_t)got < sizeof text - 1);
     text[got] = '\0';
     return text;
@@ -267,6 +269,28 @@ static void one_that_is_gone(void)
     close(fd);
 }
 
+static void one_whose_time_is_over(void)
+{
+    const char *brief = path_of("brief"), *lasting = path_of("lasting");
+    int over = listen_at(brief), fd = listen_at(lasting);
+    herald_hub *hub = open_hub(NULL);
+    herald_datagram_options options = datagram_options(address_of(brief));
+    options.format = HERALD_FORMAT_TEXT;
+    options.expire_s = 1;
+    SAME(herald_hub_add_datagram(hub, &options), HERALD_OK);
+    options.to = address_of(lasting);
+    options.expire_s = 3600;
+    SAME(herald_hub_add_datagram(hub, &options), HERALD_OK);
+    WAIT_UNTIL(stats_of(hub).subscribers == 1);
+    SAME(herald_publish(hub, "E_A", NULL, 0), HERALD_OK);
+    expect_datagram(fd, "E_A\n\n");
+    CHECK(recv(over, &options, sizeof options, MSG_DONTWAIT) < 0 && errno == EAGAIN);
+    SAME(stats_of(hub).dropped, 0);
+    close_hub(hub);
+    close(over);
+    close(fd);
+}
+
 int main(int argc, char **argv)
 {
     static const test tests[] = {
@@ -275,6 +299,7 @@ int main(int argc, char **argv)
         {"only_what_was_asked_for", only_what_was_asked_for},
         {"what_is_lost_is_told", what_is_lost_is_told},
         {"one_that_is_gone", one_that_is_gone},
+        {"one_whose_time_is_over", one_whose_time_is_over},
     };
     return run_tests(argc, argv, tests, COUNT_OF(tests));
 }

@@ -14,6 +14,7 @@ pub mod program;
 pub mod wire;
 
 use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
@@ -36,6 +37,17 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         }
         assert!(Instant::now() < end, "{what}: not within {SOON:?}");
         sleep(Duration::from_millis(1));
+    }
+}
+
+/// Calls again what was interrupted. A call with a timeout is, whenever its thread is stopped and goes
+/// on, as when the whole machine is frozen for a moment.
+pub fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }
 

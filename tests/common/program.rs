@@ -62,6 +62,15 @@ impl Program {
         assert!(there(&output.lines), "no {what:?}; ended: {}; the last lines: {last:#?}", output.ended);
     }
 
+    /// Waits until it has printed a line that begins so, and answers with the rest of it.
+    pub fn says(&self, beginning: &str) -> String {
+        let of = |lines: &[String]| {
+            lines.iter().find_map(|line| line.strip_prefix(beginning)).map(str::to_owned)
+        };
+        self.expect_that(beginning, |lines| of(lines).is_some());
+        of(&self.output.0.lock().unwrap().lines).unwrap_or_default()
+    }
+
     /// Waits for the end, which must be a good one, and answers with all that it has printed.
     pub fn finish(mut self) -> Vec<String> {
         let end = Instant::now() + 2 * SOON;

@@ -1,9 +1,12 @@
 //! SIP requests, and the events that the script raises upon them.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+use crate::common::retry;
+use crate::opensips::own_ip;
 
 /// A parameter's value.
 #[derive(Debug, Clone)]
@@ -97,7 +100,7 @@ impl Raise {
     }
 
     /// Sends the request; the answer's first line, if it comes in time.
-    pub fn send(&self, to: &str, patience: Duration) -> Option<String> {
+    pub fn send(&self, to: &str, patience: Duration) -> io::Result<String> {
         let mut headers = format!("X-Event: {}\r\nX-Mode: {}\r\n", self.event, self.mode);
         headers += &format!("X-Repeat: {}\r\n", self.times);
         for (name, value) in &self.params {
@@ -123,11 +126,11 @@ pub fn request(
     headers: &str,
     body: &[u8],
     patience: Duration,
-) -> Option<String> {
+) -> io::Result<String> {
     static SEQUENCE: AtomicU32 = AtomicU32::new(1);
     let number = SEQUENCE.fetch_add(1, Ordering::Relaxed);
     let unique = format!("{}-{number}", std::process::id());
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let socket = UdpSocket::bind((own_ip(253), 0)).unwrap();
     socket.connect(to).unwrap();
     socket.set_read_timeout(Some(patience)).unwrap();
     let me = socket.local_addr().unwrap();
@@ -145,11 +148,11 @@ pub fn request(
     )
     .into_bytes();
     request.write_all(body).unwrap();
-    socket.send(&request).ok()?;
+    socket.send(&request)?;
     let mut buffer = vec![0; 1 << 16];
-    let len = socket.recv(&mut buffer).ok()?;
+    let len = retry(|| socket.recv(&mut buffer))?;
     let answer = String::from_utf8_lossy(&buffer[..len]);
-    answer.lines().next().map(str::to_owned)
+    Ok(answer.lines().next().unwrap_or_default().to_owned())
 }
 
 /// As the script reads it: a dash for nothing.

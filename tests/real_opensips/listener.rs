@@ -5,12 +5,14 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use tempfile::TempDir;
 
-use crate::opensips::LONG;
+use crate::common::retry;
+use crate::opensips::{LONG, eventually, own_ip};
 
 enum Socket {
     Udp(UdpSocket),
@@ -26,9 +28,13 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// A UDP port of the kernel's choice.
+    /// A UDP port that no other listener of this program has had.
     pub fn udp() -> Listener {
-        Listener::try_udp("127.0.0.1:0".parse().unwrap()).unwrap()
+        static NEXT: AtomicU16 = AtomicU16::new(10_000);
+        eventually("a free port", || {
+            let port = NEXT.fetch_add(1, Ordering::Relaxed);
+            Listener::try_udp(SocketAddr::from((own_ip(252), port))).ok()
+        })
     }
 
     /// A UDP port of an address; an error if it is not to be had.
@@ -101,22 +107,17 @@ impl Listener {
 
     fn receive(&self, patience: Duration) -> Option<(Vec<u8>, String)> {
         let mut buffer = vec![0; 1 << 18];
-        let end = Instant::now() + patience;
-        let (len, from) = loop {
-            let left = end.saturating_duration_since(Instant::now());
-            self.wait_at_most(left).unwrap();
-            let received = match &self.socket {
-                Socket::Udp(socket) => {
-                    socket.recv_from(&mut buffer).map(|(len, from)| (len, from.to_string()))
-                }
-                Socket::Unix(socket) => socket.recv(&mut buffer).map(|len| (len, String::new())),
-            };
-            match received {
-                Ok(received) => break received,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return None,
-                Err(e) => panic!("{}: {e}", self.address),
+        self.wait_at_most(patience).unwrap();
+        let received = retry(|| match &self.socket {
+            Socket::Udp(socket) => {
+                socket.recv_from(&mut buffer).map(|(len, from)| (len, from.to_string()))
             }
+            Socket::Unix(socket) => socket.recv(&mut buffer).map(|len| (len, String::new())),
+        });
+        let (len, from) = match received {
+            Ok(received) => received,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(e) => panic!("{}: {e}", self.address),
         };
         buffer.truncate(len);
         Some((buffer, from))

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::common::retry;
+use crate::opensips::own_ip;
 use crate::tree::Version;
 
 /// The way to one OpenSIPS's management interface.
@@ -34,7 +36,7 @@ pub struct Listed {
 impl Mi {
     /// Sends a command: what it answers, or its error. None if it does not answer in time.
     pub fn try_command(&self, name: &str, args: &[Value]) -> Option<Result<Reply, String>> {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = UdpSocket::bind((own_ip(253), 0)).unwrap();
         socket.connect(&self.address).unwrap();
         socket.set_read_timeout(Some(self.patience)).unwrap();
         let request = if self.version.speaks_lines() {
@@ -46,7 +48,7 @@ impl Mi {
         };
         socket.send(request.as_bytes()).ok()?;
         let mut buffer = vec![0; 1 << 16];
-        let len = socket.recv(&mut buffer).ok()?;
+        let len = retry(|| socket.recv(&mut buffer)).ok()?;
         // An expired subscription of another module may print what is no UTF-8.
         let answer = String::from_utf8_lossy(&buffer[..len]).into_owned();
         Some(if self.version.speaks_lines() { lines(answer) } else { json(&answer) })
@@ -130,8 +132,15 @@ impl Mi {
             .collect()
     }
 
-    /// The processes, and what they say they are.
+    /// The processes, and what they say they are. One that is being forked is none yet: it is listed
+    /// with 0 as its id until it has written that itself.
     pub fn processes(&self) -> Option<Vec<(u32, String)>> {
+        let mut processes = self.listed_processes()?;
+        processes.retain(|(pid, _)| *pid != 0);
+        Some(processes)
+    }
+
+    fn listed_processes(&self) -> Option<Vec<(u32, String)>> {
         match self.try_command("ps", &[])?.ok()? {
             Reply::Lines(text) => {
                 // `Process::  ID=0 PID=4711 Type=attendant`

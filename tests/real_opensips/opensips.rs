@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::net::Ipv4Addr;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -51,6 +52,13 @@ fn receivers(processes: &[(u32, String)]) -> Vec<u32> {
     receivers.map(|(pid, _)| *pid).collect()
 }
 
+/// An address of this program alone. All of 127.0.0.0/8 is ours: so ports need not be searched, and do not
+/// collide, and nobody gets what was sent to another who had the same port before.
+pub fn own_ip(number: u8) -> Ipv4Addr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, number, high, low)
+}
+
 /// How to start an OpenSIPS.
 pub struct Launch {
     tree: PathBuf,
@@ -62,10 +70,9 @@ pub struct Launch {
 impl Launch {
     /// An OpenSIPS at an address of its own.
     pub fn new(tree: &std::path::Path, version: Version, event_datagram: PathBuf) -> Launch {
-        // All of 127.0.0.0/8 is ours. So ports need not be searched, and do not collide.
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let [.., high, low] = std::process::id().to_be_bytes();
-        let ip = format!("127.{}.{high}.{low}", NEXT.fetch_add(1, Ordering::Relaxed) % 250 + 2);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) % 250 + 2;
+        let ip = own_ip(number as u8).to_string();
         let config = Config::new(tree, version, ip, event_datagram);
         Launch { tree: tree.to_owned(), args: Vec::new(), config }
     }
@@ -121,7 +128,7 @@ impl Launch {
                 panic!("OpenSIPS {} does not start: {status}", host.version());
             }
             let patience = Duration::from_millis(500);
-            request(&host.sip, "PING", "", &[], patience)?;
+            request(&host.sip, "PING", "", &[], patience).ok()?;
             host.mi.patience = patience;
             // A process can answer before it is listed.
             (receivers(&host.mi.processes()?).len() >= workers).then_some(())
@@ -231,7 +238,9 @@ impl Opensips {
     /// Raises events; returns when they are raised.
     pub fn raise(&self, raise: &Raise) {
         let answer = raise.send(&self.sip, LONG);
-        assert_eq!(answer.as_deref(), Some("SIP/2.0 200 OK"), "OpenSIPS {}", self.version());
+        let answer =
+            answer.unwrap_or_else(|e| panic!("OpenSIPS {} does not answer: {e}", self.version()));
+        assert_eq!(answer, "SIP/2.0 200 OK", "OpenSIPS {}", self.version());
     }
 
     /// Raises events by so many requests at once; returns when all are raised.

@@ -1,4 +1,5 @@
-//! Events per second to one client: from the plugin in a real VPP, and from Herald's own server.
+//! Events per second to one client: from the plugin in a real VPP, and from Herald's own server; and for how
+//! long the plugin holds VPP's main thread meanwhile, and with three clients.
 //!
 //! The client is the same and only counts. Runs if `HERALD_VPP_SDK` names a tree of VPP, after
 //! `make vpp-plugin c_examples`; says that it is skipped if not.
@@ -7,17 +8,16 @@
 #[allow(dead_code)]
 mod real_vpp;
 
-use std::io::{BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::Instant;
 
-use herald_vpp_api::frame;
+use real_vpp::raw::Client;
 use real_vpp::{Program, Vpp, repository, sdk, target, wait_for};
 
 const EVENTS: u32 = 1_000_000;
-const SOCKCLNT_CREATE: u16 = 15;
+const EVENTS_TO_THREE: u32 = 100_000;
 
 fn main() {
     let Some(sdk) = sdk() else { return };
@@ -25,12 +25,21 @@ fn main() {
     println!("{EVENTS} events of 5 raw bytes to one client, events/s:");
 
     let vpp = Vpp::start(&sdk, directory.path(), "");
-    let mut client = Client::connect(&vpp.socket());
-    vpp.cli(&format!("herald gtp-error ue 1000 te 0xdeadbeef rb 5 raw 3030303030 count {EVENTS}"));
-    println!("{:>12.0}  herald_plugin.so in VPP", client.count());
+    let mut client = subscriber(&vpp.socket());
+    raise(&vpp, EVENTS);
+    println!("{:>12.0}  herald_plugin.so in VPP", count(&mut client, EVENTS));
     let lost = vpp.cli("show herald clients");
     assert!(lost.contains(&format!("{EVENTS}            0            0")), "{lost}");
-    drop(client);
+    print_calls(&vpp);
+    vpp.stop();
+
+    let vpp = Vpp::start(&sdk, directory.path(), "");
+    let clients = [(); 3].map(|()| subscriber(&vpp.socket()));
+    raise(&vpp, EVENTS_TO_THREE);
+    let counting = clients.map(|mut client| thread::spawn(move || count(&mut client, EVENTS_TO_THREE)));
+    let slowest = counting.map(|client| client.join().unwrap()).into_iter().fold(f64::MAX, f64::min);
+    println!("{slowest:>12.0}  to each of three");
+    print_calls(&vpp);
     vpp.stop();
 
     let socket = directory.path().join("herald.sock");
@@ -38,56 +47,35 @@ fn main() {
     host.arg("--socket").arg(&socket).arg("--api").arg(repository().join("c_examples/api"));
     let host = Program::start(host.args(["--rate", "0"]));
     wait_for("the host listens", || socket.exists().then_some(()));
-    println!("{:>12.0}  Herald's own server", Client::connect(&socket).count());
+    println!("{:>12.0}  Herald's own server", count(&mut subscriber(&socket), EVENTS));
     host.kill();
 }
 
-/// A client that has subscribed.
-struct Client {
-    stream: BufReader<UnixStream>,
-    event: u16,
+/// Subscribes.
+fn subscriber(socket: &Path) -> Client {
+    let mut client = Client::connect(socket);
+    assert_eq!(client.want(true), 0);
+    client
 }
 
-impl Client {
-    fn connect(socket: &Path) -> Client {
-        let mut stream = BufReader::with_capacity(1 << 18, UnixStream::connect(socket).unwrap());
-        let mut name = [0; 64];
-        name[..5].copy_from_slice(b"bench");
-        send(&mut stream, &[&SOCKCLNT_CREATE.to_be_bytes()[..], &[0; 4], &name].concat());
-        let reply = receive(&mut stream);
-        let (index, table) = (&reply[14..18], &reply[20..]);
-        let id = |prefix: &str| {
-            let entry = table.chunks_exact(66).find(|entry| entry[2..].starts_with(prefix.as_bytes()));
-            let entry = entry.unwrap_or_else(|| panic!("no {prefix} in the table"));
-            u16::from_be_bytes([entry[0], entry[1]])
-        };
-        let want = id("want_cu_up_gtp_error_ind_events_c5e2af94");
-        send(&mut stream, &[&want.to_be_bytes()[..], index, &[0; 4], &[1], &[0; 4]].concat());
-        assert_eq!(receive(&mut stream)[6..], [0; 4]);
-        Client { stream, event: id("cu_up_gtp_error_ind_event_6ce619fe") }
+fn raise(vpp: &Vpp, events: u32) {
+    vpp.cli(&format!("herald gtp-error ue 1000 te 0xdeadbeef rb 5 raw 3030303030 count {events}"));
+}
+
+/// Prints how long the plugin has held the main thread; a millisecond is what it may.
+fn print_calls(vpp: &Vpp) {
+    let summary = vpp.cli("show herald");
+    let line = summary.lines().find(|line| line.starts_with("main thread:"));
+    println!("              {}", line.expect("what the main thread did"));
+}
+
+/// Receives so many events; how many a second.
+fn count(client: &mut Client, events: u32) -> f64 {
+    let event = client.id("cu_up_gtp_error_ind_event_6ce619fe").to_be_bytes();
+    let mut start = None;
+    for _ in 0..events {
+        assert_eq!(client.receive()[..2], event);
+        start.get_or_insert_with(Instant::now);
     }
-
-    /// Receives the events; how many a second.
-    fn count(&mut self) -> f64 {
-        let mut start = None;
-        for _ in 0..EVENTS {
-            let message = receive(&mut self.stream);
-            assert_eq!(message[..2], self.event.to_be_bytes());
-            start.get_or_insert_with(Instant::now);
-        }
-        f64::from(EVENTS - 1) / start.unwrap().elapsed().as_secs_f64()
-    }
-}
-
-fn send(stream: &mut BufReader<UnixStream>, message: &[u8]) {
-    let header = frame::header(message.len() as u32);
-    stream.get_mut().write_all(&[&header[..], message].concat()).unwrap();
-}
-
-fn receive(stream: &mut impl Read) -> Vec<u8> {
-    let mut header = [0; frame::HEADER];
-    stream.read_exact(&mut header).unwrap();
-    let mut message = vec![0; frame::message_len(&header) as usize];
-    stream.read_exact(&mut message).unwrap();
-    message
+    f64::from(events - 1) / start.unwrap().elapsed().as_secs_f64()
 }

@@ -6,7 +6,7 @@ use vpp_plugin::vlib::BarrierHeldMainRef;
 use vpp_plugin::vlib_cli_command;
 use vpp_plugin::vppinfra::error::ErrorStack;
 
-use crate::entry::{enter, entries};
+use crate::entry::{self, enter, entries};
 use crate::ffi::clients::Connection;
 use crate::ffi::output::print;
 use crate::state::State;
@@ -43,7 +43,7 @@ fn run(
     vm: &BarrierHeldMainRef,
     command: impl FnOnce(&mut State) -> Result<String, String>,
 ) -> Result<(), ErrorStack> {
-    let answer = enter(|| {
+    let answer = enter("command", || {
         let answer = state::with(command).unwrap_or_else(|| Err("the plugin is busy".to_owned()));
         answer.map(|text| text.lines().for_each(|line| print(vm, line)))
     });
@@ -51,7 +51,7 @@ fn run(
         Some(Ok(())) => Ok(()),
         // VPP's errors end at a NUL, and the crate panics on one.
         Some(Err(error)) => Err(ErrorStack::msg(error.replace('\0', " "))),
-        None => Err(ErrorStack::msg("herald: a panic; see VPP's standard error")),
+        None => Err(ErrorStack::msg("herald: a panic; see `show logging`")),
     }
 }
 
@@ -64,9 +64,10 @@ fn summary(state: &State) -> String {
         writeln!(text, "GTP errors: {} reported, {} to come", state.counts.reported, state.in_bursts());
     let _ = writeln!(
         text,
-        "clients: {} registered, {} gone without a word",
+        "clients: {} registered, {} gone without a word, {} replies without room",
         clients.len(),
-        state.counts.clients_gone
+        state.counts.clients_gone,
+        state.counts.replies_lost
     );
     match &state.bridge {
         None => text.push_str("hub: none, since herald.toml names no datagram subscriber\n"),
@@ -86,27 +87,30 @@ fn summary(state: &State) -> String {
     };
     let _ = writeln!(
         text,
-        "main thread: {} calls, longest {} us running, {} us by the clock; {} waits, {} panics",
+        "main thread: {} calls, {} of them longer than {} us, longest {} us running, {} us by the clock; {} waits, {} panics{}",
         entries.calls,
+        entries.long,
+        entry::BOUND.as_micros(),
         entries.longest_cpu.as_micros(),
         entries.longest.as_micros(),
         entries.waits,
         entries.panics,
+        entries.last_panic.map(|name| format!(", last in {name}")).unwrap_or_default(),
     );
     text
 }
 
 fn clients(state: &State) -> String {
     let mut text = format!(
-        "{:>12} {:>8} {:>12} {:>12} {:>12}  {}\n",
-        "client index", "pid", "sent", "waiting", "lost", "name"
+        "{:>12} {:>8} {:>12} {:>12} {:>12} {:>9}  {}\n",
+        "client index", "pid", "sent", "waiting", "lost", "transport", "name"
     );
     for client in state.journal.clients() {
-        let name =
-            Connection::find(client.index).map(|connection| connection.name()).unwrap_or_default();
+        let connection = Connection::find(client.index);
+        let (transport, name) = connection.map(|it| (it.transport(), it.name())).unwrap_or_default();
         let _ = writeln!(
             text,
-            "{:>#12x} {:>8} {:>12} {:>12} {:>12}  {name}",
+            "{:>#12x} {:>8} {:>12} {:>12} {:>12} {transport:>9}  {name}",
             client.index,
             client.pid,
             client.sent,

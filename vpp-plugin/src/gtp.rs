@@ -1,6 +1,7 @@
 //! A GTP error indication: a message of testgovpp.api, and an event of Herald.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use herald::event::{Event, Param, Value};
 use herald_vpp_api::builtin::Builtin;
@@ -21,6 +22,8 @@ pub const MAX_RAW: usize = u8::MAX as usize;
 
 /// `CU_UP_EVENT_GTP_ERROR_IND`
 const GTP_ERROR_IND: u32 = 2;
+/// The values of `cu_up_event_type`.
+const KINDS: RangeInclusive<u32> = 1..=3;
 
 /// What a GTP-U peer has reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +120,13 @@ pub fn parse_arguments(line: &str) -> Result<(GtpError, u64), String> {
     let mut error =
         GtpError::new(ue.ok_or_else(|| missing("ue"))?, te.ok_or_else(|| missing("te"))?, rb, raw)
             .map_err(|error| error.to_string())?;
+    // vpp_papi's reader ends at a value that the enum has not.
+    if !KINDS.contains(&kind) {
+        return Err(format!("type: {kind} is no cu_up_event_type, which are 1 to 3"));
+    }
+    if count == 0 {
+        return Err("count: 0 events are none".to_owned());
+    }
     error.kind = kind;
     Ok((error, count))
 }

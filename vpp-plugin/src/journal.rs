@@ -107,8 +107,9 @@ impl Journal {
     }
 
     /// Takes the next frames for a client, whole ones and at most `room` bytes of them, and hands them to
-    /// `send`, which sends a copy in which it has filled in the client's own ([`address`]).
-    pub fn take(&mut self, index: u32, room: usize, send: impl FnOnce(&[u8])) {
+    /// `send`, which sends a copy in which it has filled in the client's own ([`address`]), and answers with
+    /// the bytes that it has sent. What it has not sent comes again.
+    pub fn take(&mut self, index: u32, room: usize, send: impl FnOnce(&[u8]) -> usize) {
         let first = self.first();
         let Some(client) = self.clients.iter_mut().find(|client| client.index == index) else { return };
         if client.chunk < self.gone {
@@ -120,7 +121,7 @@ impl Journal {
         if let Some(frames) = frames.get(..bytes)
             && count > 0
         {
-            send(frames);
+            let (bytes, count) = whole(frames, send(frames));
             client.offset += bytes;
             client.next += count;
             client.sent += count;

@@ -11,7 +11,8 @@
 //! - [`handlers`]: the API's requests. [`commands`]: the CLI. [`interfaces`]: VPP's interfaces.
 //! - [`process`]: the process node that sends, raises bursts and reports.
 //! - [`bridge`]: the hub. [`state`]: all of it together, on VPP's main thread.
-//! - [`entry`]: the way in from VPP: no panic crosses it, and the time within is measured.
+//! - [`entry`]: the way in from VPP: no panic crosses it, and the time within is measured. `on_purpose`: a
+//!   panic there, for a test; only with the feature `test-panics`.
 //! - [`ffi`]: what the crate `vpp-plugin` has no safe function for. The only place with `unsafe`.
 
 mod bridge;
@@ -23,6 +24,8 @@ mod handlers;
 mod interfaces;
 mod journal;
 mod messages;
+#[cfg(feature = "test-panics")]
+mod on_purpose;
 mod process;
 mod reporter;
 mod state;
@@ -39,6 +42,6 @@ vlib_plugin_register! {
 
 #[vlib_init_function]
 fn herald_init(_vm: &mut BarrierHeldMainRef) -> Result<(), ErrorStack> {
-    let started = entry::enter_unmeasured(state::start);
+    let started = entry::enter_unmeasured("start", state::start);
     started.unwrap_or_else(|| Err("herald: a panic while starting".to_owned())).map_err(ErrorStack::msg)
 }

@@ -31,10 +31,10 @@ impl Messages {
         let api = gtp::api()?;
         let base = register(&api)?;
         Ok(Messages {
-            want: request(&api, WANT)?,
-            enable: request(&api, ENABLE)?,
-            want_reply: outgoing(&api, base, &format!("{WANT}_reply"))?,
-            enable_reply: outgoing(&api, base, &format!("{ENABLE}_reply"))?,
+            want: request(&api, WANT.name)?,
+            enable: request(&api, ENABLE.name)?,
+            want_reply: outgoing(&api, base, &format!("{}_reply", WANT.name))?,
+            enable_reply: outgoing(&api, base, &format!("{}_reply", ENABLE.name))?,
             event: outgoing(&api, base, gtp::EVENT)?,
         })
     }

@@ -59,7 +59,7 @@ impl ProcessNode for HeraldProcess {
         let Some(receiver) = receiver else { return };
         loop {
             WOKEN.store(false, Ordering::Relaxed);
-            let turn = enter(|| state::with(|state| state.turn()));
+            let turn = enter("process", || state::with(|state| state.turn()));
             let pause = turn.flatten().unwrap_or(AFTER_PANIC);
             let _ = timeout(pause, receiver.recv()).await;
         }

@@ -36,6 +36,8 @@ pub struct Counts {
     pub reported: u64,
     /// Clients that went without ending their registration.
     pub clients_gone: u64,
+    /// Replies for which a client had left no room.
+    pub replies_lost: u64,
 }
 
 /// The state.
@@ -64,12 +66,25 @@ thread_local! {
 
 /// Does something with the state; nothing, and None, if that is already being done further up.
 pub fn with<T>(body: impl FnOnce(&mut State) -> T) -> Option<T> {
-    STATE.try_with(|state| Some(body(&mut *state.try_borrow_mut().ok()?))).ok()?
+    STATE
+        .try_with(|state| {
+            let mut state = state.try_borrow_mut().ok()?;
+            #[cfg(feature = "test-panics")]
+            crate::on_purpose::panic_if_armed();
+            Some(body(&mut state))
+        })
+        .ok()?
 }
 
 /// Starts the plugin.
 pub fn start() -> Result<(), String> {
     let log = host_log();
+    let panics = log.clone();
+    std::panic::set_hook(Box::new(move |panic| {
+        panics.write(Level::Error, format_args!("{}", panic.to_string().replace('\n', " ")));
+    }));
+    #[cfg(feature = "test-panics")]
+    std::env::var("HERALD_PANIC").iter().for_each(|name| crate::on_purpose::arm(name));
     let messages = Messages::register().map_err(|error| format!("herald: {error}"))?;
     let bridge = Bridge::start(&log).unwrap_or_else(|error| {
         log.write(Level::Error, format_args!("no datagrams: {error}"));
@@ -117,7 +132,7 @@ impl State {
 
     /// Events of bursts that are still to be reported.
     pub fn in_bursts(&self) -> u64 {
-        self.bursts.iter().map(|(_, left)| left).sum()
+        self.bursts.iter().fold(0, |sum, (_, left)| left.saturating_add(sum))
     }
 
     /// Does what is to be done, within [`TURN`]; answers when the next turn is to be.
@@ -176,15 +191,15 @@ impl State {
             return false;
         };
         let scratch = &mut self.scratch;
-        let mut sent = false;
+        let mut sent = 0;
         self.journal.take(index, connection.room().min(PIECE), |frames| {
             scratch.clear();
             scratch.extend_from_slice(frames);
             journal::address(scratch, index, pid);
-            connection.send(scratch);
-            sent = true;
+            sent = connection.send(scratch);
+            sent
         });
-        sent
+        sent > 0
     }
 }
 

@@ -62,6 +62,11 @@ fn what_is_wrong_with_a_command_is_said() {
         ("ue 1 te 1 raw +1", "raw: \"+1\" is no even number"),
         ("ue 1 te 1 raw éé", "raw: \"éé\" is no even number"),
         ("ue 1 te 1 colour red", "unknown word \"colour\""),
+        ("ue 1 te 1 type 0", "type: 0 is no cu_up_event_type, which are 1 to 3"),
+        ("ue 1 te 1 type 4", "type: 4 is no cu_up_event_type"),
+        ("ue 1 te 1 count 0", "count: 0 events are none"),
+        ("ue 1 te 1 count -1", "count: \"-1\" is no number"),
+        ("ue 0xfffffffff te 1", "ue: 0xfffffffff is too large"),
     ] {
         let error = parse_arguments(line).unwrap_err();
         assert!(error.starts_with(complaint), "{line}: {error}");

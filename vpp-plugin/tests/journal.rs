@@ -33,6 +33,7 @@ fn read(journal: &mut Journal, index: u32, room: usize) -> Vec<u32> {
                 let number = &frame[HEADER + 10..HEADER + 14];
                 u32::from_be_bytes(number.try_into().unwrap())
             }));
+            frames.len()
         });
         if numbers.len() == before {
             return numbers;
@@ -96,7 +97,10 @@ fn frames_are_whole_and_carry_who_they_are_for() {
     let size = HEADER + event(0).len();
     journal.take(0x8000_0001, size - 1, |_| panic!("less than a frame"));
     let mut sent = Vec::new();
-    journal.take(0x8000_0001, 2 * size + 1, |frames| sent = frames.to_vec());
+    journal.take(0x8000_0001, 2 * size + 1, |frames| {
+        sent = frames.to_vec();
+        0
+    });
     address(&mut sent, 0x8000_0001, 0x4cf3);
     assert_eq!(each(&sent).count(), 2);
     for frame in each(&sent) {
@@ -104,4 +108,20 @@ fn frames_are_whole_and_carry_who_they_are_for() {
         assert_eq!(header, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 49, 0, 0, 0, 0]);
         assert_eq!(message[..10], [0, 105, 0x80, 0, 0, 1, 0, 0, 0x4c, 0xf3]);
     }
+}
+
+#[test]
+fn what_a_connection_had_no_room_for_after_all_comes_again() {
+    let mut journal = Journal::default();
+    journal.register(1, 0).unwrap();
+    push(&mut journal, 0..10);
+    let size = HEADER + event(0).len();
+    journal.take(1, ALL, |frames| {
+        assert_eq!(frames.len(), 10 * size);
+        4 * size
+    });
+    assert_eq!(journal.clients()[0].sent, 4);
+    journal.take(1, ALL, |_| 0);
+    assert_eq!(journal.waiting(&journal.clients()[0]), 6);
+    assert_eq!(read(&mut journal, 1, ALL), [4, 5, 6, 7, 8, 9]);
 }

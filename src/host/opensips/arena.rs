@@ -9,7 +9,8 @@ use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use super::abi::ReplySock;
+use super::abi::{HAS_EXPIRE, ReplySock};
+use super::places::{self, Key, Place, Places};
 use crate::transport::datagram::{Tally, Target};
 
 /// What is counted, in the order of the statistics.
@@ -43,7 +44,7 @@ const FREE: u32 = 0;
 const TAKEN: u32 = 1;
 const LIVE: u32 = 2;
 
-/// A place for a subscription. The host holds a pointer to `sock`, which is the slot's own.
+/// Room for a subscription. The host holds a pointer to `sock`, which is the slot's own.
 #[repr(C, align(64))]
 struct Slot {
     sock: UnsafeCell<ReplySock>,
@@ -52,7 +53,8 @@ struct Slot {
     raised: AtomicBool,
     /// Which subscription this is; never used again.
     serial: AtomicU64,
-    target: UnsafeCell<Target>,
+    /// The key of the place where its events go; 0 if there is none.
+    place: AtomicU64,
     address: UnsafeCell<[u8; MAX_ADDRESS]>,
 }
 
@@ -61,6 +63,7 @@ struct Header {
     counters: [Counters; ROWS],
     next_row: AtomicUsize,
     serial: AtomicU64,
+    place_serial: AtomicU64,
     slots: usize,
 }
 
@@ -72,6 +75,7 @@ static ARENA: AtomicPtr<Header> = AtomicPtr::new(null_mut());
 pub struct Arena {
     header: &'static Header,
     slots: &'static [Slot],
+    places: Places,
     counters: &'static Counters,
 }
 
@@ -81,45 +85,27 @@ unsafe impl Send for Arena {}
 // SAFETY: as above.
 unsafe impl Sync for Arena {}
 
-/// Names a subscription for ever: its serial and its slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key(u64);
-
-/// Bits of a key that are the slot; the others are the serial.
-const SLOT_BITS: u32 = 13;
-
 /// The largest `max_subscribers`.
 pub const MAX_SUBSCRIBERS: usize = 4096;
 
 /// Slots beyond `max_subscribers`: the host parses a subscription anew to renew or to end it.
 const SPARE: usize = 16;
 
-const _: () = assert!(MAX_SUBSCRIBERS + SPARE <= 1 << SLOT_BITS);
-
-impl Key {
-    /// The key as a number.
-    pub fn number(self) -> u64 {
-        self.0
-    }
-
-    /// The key that [`Key::number`] gave.
-    pub fn from_number(number: u64) -> Self {
-        Key(number)
-    }
-
-    /// The slot that it names.
-    pub fn slot(self) -> usize {
-        (self.0 & ((1 << SLOT_BITS) - 1)) as usize
-    }
-}
+// Each of them may have a place of its own.
+const _: () = assert!(MAX_SUBSCRIBERS + SPARE <= places::MOST);
 
 impl Arena {
     const SLOTS_AT: usize = size_of::<Header>().next_multiple_of(align_of::<Slot>());
 
+    /// Behind as many slots.
+    fn places_at(slots: usize) -> usize {
+        (Self::SLOTS_AT + slots * size_of::<Slot>()).next_multiple_of(align_of::<Place>())
+    }
+
     /// Maps the arena, shared with every child from now on.
     pub fn map(subscribers: usize) -> std::io::Result<()> {
         let slots = subscribers + SPARE;
-        let len = Self::SLOTS_AT + slots * size_of::<Slot>();
+        let len = Self::places_at(slots) + slots * size_of::<Place>();
         // SAFETY: an anonymous mapping of our own; the kernel chooses the place.
         let mapped = unsafe {
             libc::mmap(
@@ -145,13 +131,22 @@ impl Arena {
     /// The arena, once it is mapped.
     pub fn get() -> Option<Arena> {
         let header = ARENA.load(Ordering::Acquire);
-        // SAFETY: null, or the mapping that `map` made, which is never unmapped. Its slots are valid
-        // as zeros but for `target`, which is written before a slot goes live, and read only then.
+        // SAFETY: null, or the mapping that `map` made, which is never unmapped. Slots and places are
+        // valid as zeros but for a place's target, which is written before it is used, and read only then.
         unsafe {
             let header = header.as_ref()?;
-            let first = (&raw const *header).cast::<u8>().add(Self::SLOTS_AT).cast::<Slot>();
-            let slots = std::slice::from_raw_parts(first, header.slots);
-            Some(Arena { header, slots, counters: header.counters.first()? })
+            let bytes = (&raw const *header).cast::<u8>();
+            let slots = bytes.add(Self::SLOTS_AT).cast();
+            let places = bytes.add(Self::places_at(header.slots)).cast();
+            Some(Arena {
+                header,
+                slots: std::slice::from_raw_parts(slots, header.slots),
+                places: Places {
+                    all: std::slice::from_raw_parts(places, header.slots),
+                    serial: &header.place_serial,
+                },
+                counters: header.counters.first()?,
+            })
         }
     }
 
@@ -179,8 +174,8 @@ impl Arena {
         self.slots.iter().filter(is_live).count()
     }
 
-    /// How many slots there are, spare ones included.
-    pub fn slots(&self) -> usize {
+    /// How many places there are: one for each slot.
+    pub fn places(&self) -> usize {
         self.slots.len()
     }
 
@@ -198,12 +193,17 @@ impl Arena {
         make: impl FnOnce(&'static [u8]) -> ReplySock,
     ) -> *mut ReplySock {
         let Some(slot) = self.take(&target) else { return null_mut() };
+        self.leave(slot);
+        let Some(place) = self.places.enter(&target) else {
+            slot.state.store(FREE, Ordering::Release);
+            return null_mut();
+        };
+        slot.place.store(place.number(), Ordering::Relaxed);
         let len = address.len().min(MAX_ADDRESS);
         // SAFETY: we have taken the slot, so nobody else reads or writes its cells.
         unsafe {
             let kept = &mut *slot.address.get();
             kept[..len].copy_from_slice(&address[..len]);
-            slot.target.get().write(target);
             slot.sock.get().write(make(std::slice::from_raw_parts(kept.as_ptr(), len)));
         }
         slot.raised.store(false, Ordering::Relaxed);
@@ -227,59 +227,60 @@ impl Arena {
             let leftovers = self.slots.iter().filter(|slot| slot.is_leftover());
             leftovers.min_by_key(|slot| slot.serial.load(Ordering::Relaxed)).filter(take(LIVE))
         });
-        let known = |(index, slot): (usize, &Slot)| {
-            slot.key(index).is_some_and(|key| slot.target(key) == Some(*target))
-        };
-        found.or_else(|| {
-            self.slots.iter().enumerate().any(known).then(|| spare.iter().find(take(FREE))).flatten()
-        })
+        found.or_else(|| self.places.find(target).and_then(|_| spare.iter().find(take(FREE))))
     }
 
     /// Gives a slot back. What is no subscription of ours is left alone.
     pub fn free(&self, sock: *const ReplySock) {
-        if let Some((_, slot)) = self.slot_of(sock) {
+        if let Some(slot) = self.slot_of(sock) {
+            self.leave(slot);
             slot.state.store(FREE, Ordering::Release);
         }
     }
 
-    /// The key of a subscription for which an event is raised.
+    fn leave(&self, slot: &Slot) {
+        match slot.place.swap(0, Ordering::Relaxed) {
+            0 => {}
+            place => self.places.leave(Key::from_number(place)),
+        }
+    }
+
+    /// Where an event goes that is raised for a subscription.
     pub fn key(&self, sock: *const ReplySock) -> Option<Key> {
-        let (index, slot) = self.slot_of(sock)?;
+        let slot = self.slot_of(sock)?;
         // Looked at before it is written: other processes read from the same cache line.
         if !slot.raised.load(Ordering::Relaxed) {
             slot.raised.store(true, Ordering::Relaxed);
         }
-        slot.key(index)
+        slot.place()
     }
 
-    /// Where the events of a subscription go, if it is still there.
+    /// The target of a place, if it is still there.
     pub fn target(&self, key: Key) -> Option<Target> {
-        self.slots.get(key.slot())?.target(key)
+        self.places.target(key)
     }
 
-    fn slot_of(&self, sock: *const ReplySock) -> Option<(usize, &'static Slot)> {
+    /// Whether every subscription to a place is gone, or its time has been over for a second.
+    pub fn has_ended(&self, key: Key) -> bool {
+        !self.slots.iter().any(|slot| {
+            let names = slot.place() == Some(key) && !slot.is_leftover();
+            // SAFETY: the slot's own, in the mapping that stays.
+            names && !unsafe { has_expired(slot.sock.get(), 1) }
+        })
+    }
+
+    fn slot_of(&self, sock: *const ReplySock) -> Option<&'static Slot> {
         let offset = (sock as usize).checked_sub(self.slots.as_ptr() as usize)?;
-        let index = offset / size_of::<Slot>();
-        (offset % size_of::<Slot>() == 0).then(|| Some((index, self.slots.get(index)?)))?
+        (offset % size_of::<Slot>() == 0).then(|| self.slots.get(offset / size_of::<Slot>()))?
     }
 }
 
 impl Slot {
-    /// The key of the subscription in this slot, if there is one.
-    fn key(&self, index: usize) -> Option<Key> {
+    /// Where its subscription's events go, if it has one.
+    fn place(&self) -> Option<Key> {
         let live = self.state.load(Ordering::Acquire) == LIVE;
-        live.then(|| Key(self.serial.load(Ordering::Relaxed) << SLOT_BITS | index as u64))
-    }
-
-    /// A copy of the target, if this is and stays the slot of `key`.
-    fn target(&self, key: Key) -> Option<Target> {
-        if self.key(key.slot()) != Some(key) {
-            return None;
-        }
-        // SAFETY: written before the slot went live, and the host frees a subscription only when no
-        // raise of it runs; if it did, we would read another whole target, or notice below.
-        let target = unsafe { self.target.get().read_volatile() };
-        (self.key(key.slot()) == Some(key)).then_some(target)
+        let place = self.place.load(Ordering::Relaxed);
+        (live && place != 0).then(|| Key::from_number(place))
     }
 
     fn is_leftover(&self) -> bool {
@@ -292,8 +293,29 @@ impl Slot {
     }
 }
 
+/// Whether a subscription's time has been over for so many seconds. The host can take a while to
+/// notice, or never do. One without a subscription time belongs to an event_virtual group, which
+/// never expires on its own.
+///
+/// # Safety
+///
+/// It is a subscription that the host holds, or that is in a slot.
+pub unsafe fn has_expired(sock: *const ReplySock, seconds: u64) -> bool {
+    // SAFETY: as the caller promised; other processes write these words whole.
+    let (flags, expire, since) = unsafe {
+        (
+            (&raw const (*sock).flags).read_volatile(),
+            (&raw const (*sock).expire).read_volatile(),
+            (&raw const (*sock).subscription_time).read_volatile(),
+        )
+    };
+    flags & HAS_EXPIRE != 0
+        && since > 0
+        && (since as u64).saturating_add(expire.into()).saturating_add(seconds) < now()
+}
+
 /// Seconds, as the host counts them.
-pub fn now() -> u64 {
+fn now() -> u64 {
     // SAFETY: time(2) without a place to write to has no preconditions.
     u64::try_from(unsafe { libc::time(null_mut()) }).unwrap_or(0)
 }

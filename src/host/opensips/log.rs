@@ -1,53 +1,71 @@
 //! OpenSIPS's log.
 //!
 //! From 3.4 on a log line can itself raise an event (E_CORE_LOG), so the host's log is called only
-//! on the host's own thread; what the worker has to say waits for the next call from there.
+//! on the host's own thread, and only while nothing of ours is in use; until then what a sender and
+//! its worker have to say waits in its [`Lines`].
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::exports::host_version;
 use crate::host::symbol;
 use crate::log::{Level, Log};
 
-/// What the worker has to say. Bounded: lines beyond are left out.
-static WAITING: Mutex<Vec<(Level, String)>> = Mutex::new(Vec::new());
-/// Whether it has something to say: what is looked at with every event.
-static SAYS: AtomicBool = AtomicBool::new(false);
-const MOST_WAITING: usize = 32;
-
-/// The host's log.
+/// The host's log, for its own thread.
 pub fn log() -> Log {
-    Log::new(|level, message| {
-        // SAFETY: two numbers of this process.
-        if unsafe { libc::gettid() == libc::getpid() } {
-            write(level, message);
-        } else {
-            let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
-            if waiting.len() < MOST_WAITING {
-                waiting.push((level, message.to_owned()));
-            }
-            SAYS.store(true, Ordering::Relaxed);
-        }
-    })
+    Log::new(write)
 }
 
-/// Writes what the worker had to say. To be called on the host's thread, while no state of ours is
-/// in use: a log line can call us.
-pub fn write_waiting() {
-    if !SAYS.load(Ordering::Relaxed) {
-        return;
+/// Lines that wait. Bounded: lines beyond are left out. A forked child has its own; its parent's
+/// may have been locked when it was born.
+#[derive(Default)]
+pub struct Lines {
+    waiting: Mutex<Vec<(Level, String)>>,
+    /// Whether there are any: what is looked at with every event.
+    any: AtomicBool,
+}
+
+impl Lines {
+    const MOST: usize = 32;
+
+    /// A log that adds to them, on any thread.
+    pub fn log(this: &Arc<Self>) -> Log {
+        let lines = this.clone();
+        Log::new(move |level, message| {
+            let mut waiting = lines.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if waiting.len() < Self::MOST {
+                waiting.push((level, message.to_owned()));
+            }
+            lines.any.store(true, Ordering::Relaxed);
+        })
     }
-    let waiting = match WAITING.try_lock() {
-        Ok(mut waiting) => {
-            SAYS.store(false, Ordering::Relaxed);
-            std::mem::take(&mut *waiting)
+
+    /// Those that wait. They may be kept a little longer, if the worker is just adding some.
+    pub fn take(&self) -> Taken {
+        if !self.any.load(Ordering::Relaxed) {
+            return Taken(Vec::new());
         }
-        Err(_) => return,
-    };
-    for (level, message) in waiting {
-        write(level, &message);
+        Taken(self.waiting.try_lock().map_or_else(
+            |_| Vec::new(),
+            |mut waiting| {
+                self.any.store(false, Ordering::Relaxed);
+                std::mem::take(&mut *waiting)
+            },
+        ))
+    }
+}
+
+/// Lines to be written.
+pub struct Taken(Vec<(Level, String)>);
+
+impl Taken {
+    /// Writes them. To be called on the host's thread, while no state of ours is in use: a log line
+    /// can call us.
+    pub fn write(self) {
+        for (level, message) in self.0 {
+            write(level, &message);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod abi;
 mod arena;
 mod exports;
 mod log;
+mod places;
 mod sender;
 
 use std::borrow::Cow;
@@ -318,7 +319,7 @@ unsafe extern "C" fn raise(
         let sent = sender::with(common, |sender| {
             let Some(key) = sender.arena().key(sock) else { return false };
             // SAFETY: a subscription that the host holds during the call.
-            if unsafe { has_expired(sock) } {
+            if unsafe { arena::has_expired(sock, 0) } {
                 return true;
             }
             sender.count(Count::Raised);
@@ -327,29 +328,8 @@ unsafe extern "C" fn raise(
             unsafe { encode(name, params, *format, &mut sender.buffer) };
             sender.send(key)
         });
-        log::write_waiting();
         if sent { 0 } else { -1 }
     })
-}
-
-/// Whether a subscription's time is over. The host can take a while to notice. One without a
-/// subscription time belongs to an event_virtual group, which never expires on its own.
-///
-/// # Safety
-///
-/// The host holds the subscription.
-unsafe fn has_expired(sock: *const ReplySock) -> bool {
-    // SAFETY: as the caller promised; other processes write these words whole.
-    let (flags, expire, since) = unsafe {
-        (
-            (&raw const (*sock).flags).read_volatile(),
-            (&raw const (*sock).expire).read_volatile(),
-            (&raw const (*sock).subscription_time).read_volatile(),
-        )
-    };
-    flags & abi::HAS_EXPIRE != 0
-        && since > 0
-        && (since as u64).saturating_add(expire.into()) < arena::now()
 }
 
 /// Encodes the host's event.

@@ -2,13 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::arena::{Arena, Count, Key};
-use super::log as host;
+use super::arena::{Arena, Count};
+use super::log::{Lines, Taken};
+use super::places::Key;
 use crate::event::Event;
 use crate::hub::{self, Hub, HubOptions, PublishError};
-use crate::log::{Level, Limiter, log};
+use crate::log::{Level, Limiter, Log, log};
 use crate::transport::datagram::{Backlog, MAX_UDP, Outlet, Relay, Sent, SourcePorts, Tally, Target};
 
 /// What all processes have in common, made before the host forks.
@@ -25,6 +26,25 @@ impl Common {
     fn outlet(&self, target: Target) -> Outlet {
         Outlet::new(target, self.send_buffer, Some(self.source.clone()))
     }
+
+    /// On its way to the worker an event shares the ring with those of all other destinations: room
+    /// for four that are stuck, and some 40,000 small events, however the worker is scheduled.
+    fn ring_bytes(&self) -> usize {
+        (SHARES * self.queue).clamp(1 << 22, 1 << 24)
+    }
+}
+
+/// No destination takes more than one share of the ring, so that one which is stuck costs no other
+/// an event.
+const SHARES: usize = 4;
+
+/// What is with the worker for one destination.
+#[derive(Default)]
+struct Waiting {
+    /// Bytes of datagrams. While it is not 0, all others follow them.
+    bytes: AtomicUsize,
+    /// Bytes of the ring.
+    in_ring: AtomicUsize,
 }
 
 /// The sender of one process. A forked child makes its own when it raises its first event: there
@@ -32,26 +52,31 @@ impl Common {
 pub struct Sender {
     common: Common,
     generation: u32,
-    /// By slot, with the key of the subscription that it was made for.
+    /// By place, with the key that it was made for.
     outlets: Vec<Option<(Key, Outlet)>>,
-    /// By slot: how many datagrams are with the worker. While it is not 0, all others follow them.
-    waiting: Arc<[AtomicU32]>,
+    /// By place.
+    waiting: Arc<[Waiting]>,
     /// Started when a datagram has to wait for the first time.
     hub: Option<Hub>,
     pub buffer: Vec<u8>,
     limiter: Limiter,
+    /// What this thread and the worker have to say: neither waits for the other.
+    lines: [Arc<Lines>; 2],
+    /// To the first of these.
+    log: Log,
 }
 
-fn nothing_waiting(arena: Arena) -> Arc<[AtomicU32]> {
-    (0..arena.slots()).map(|_| AtomicU32::new(0)).collect()
+fn nothing_waiting(arena: Arena) -> Arc<[Waiting]> {
+    (0..arena.places()).map(|_| Waiting::default()).collect()
 }
 
 thread_local! {
-    /// Taken out while it is used, since a log line can raise another event.
+    /// Taken out while it is used.
     static SENDER: Cell<Option<Box<Sender>>> = const { Cell::new(None) };
 }
 
-/// Lends this process's sender to `body`.
+/// Lends this process's sender to `body`. What that and the worker have to say is written afterwards,
+/// since a log line can raise another event.
 pub fn with<T>(common: &Common, body: impl FnOnce(&mut Sender) -> T) -> T {
     let generation = hub::generation();
     let mut sender = match SENDER.take() {
@@ -60,26 +85,35 @@ pub fn with<T>(common: &Common, body: impl FnOnce(&mut Sender) -> T) -> T {
         _ => Box::new(Sender::new(common.clone(), generation)),
     };
     let result = body(&mut sender);
+    let lines = sender.lines.each_ref().map(|lines| lines.take());
     SENDER.set(Some(sender));
+    lines.into_iter().for_each(Taken::write);
     result
 }
 
 /// Ends this process's sender: what waits is sent, within the hub's bound.
 pub fn end() {
-    drop(SENDER.take());
+    if let Some(sender) = SENDER.take() {
+        let lines = sender.lines.clone();
+        drop(sender);
+        lines.iter().for_each(|lines| lines.take().write());
+    }
 }
 
 impl Sender {
     fn new(common: Common, generation: u32) -> Self {
         let arena = common.arena.with_next_row();
+        let lines = <[Arc<Lines>; 2]>::default();
         Sender {
-            outlets: (0..arena.slots()).map(|_| None).collect(),
+            outlets: (0..arena.places()).map(|_| None).collect(),
             waiting: nothing_waiting(arena),
             common: Common { arena, ..common },
             generation,
             hub: None,
             buffer: Vec::new(),
             limiter: Limiter::new(),
+            log: Lines::log(&lines[0]),
+            lines,
         }
     }
 
@@ -95,16 +129,15 @@ impl Sender {
 
     /// Sends what is in the buffer; whether it is sent or waits.
     pub fn send(&mut self, key: Key) -> bool {
-        let slot = key.slot();
-        let (Some(place), Some(waiting)) = (self.outlets.get_mut(slot), self.waiting.get(slot)) else {
+        let index = key.index();
+        if !matches!(self.outlets.get(index), Some(Some((made_for, _))) if *made_for == key) {
+            self.open(key);
+        }
+        let (Some(Some((_, outlet))), Some(waiting)) =
+            (self.outlets.get_mut(index), self.waiting.get(index))
+        else {
+            self.dropped(key, Tally::DroppedGone, None);
             return false;
-        };
-        let outlet = match place {
-            Some((made_for, outlet)) if *made_for == key => outlet,
-            _ => {
-                let Some(target) = self.common.arena.target(key) else { return false };
-                &mut place.insert((key, self.common.outlet(target))).1
-            }
         };
         let size = self.buffer.len();
         if outlet.is_udp() && size > MAX_UDP {
@@ -115,7 +148,7 @@ impl Sender {
             return false;
         }
         // Acquire: whoever counted down to 0 has sent what was before us.
-        let follows = waiting.load(Ordering::Acquire) > 0;
+        let follows = waiting.bytes.load(Ordering::Acquire) > 0;
         match if follows { Sent::Later } else { outlet.send(&self.buffer) } {
             Sent::Done => {
                 self.count(Count::Sent);
@@ -129,21 +162,24 @@ impl Sender {
         false
     }
 
+    /// Makes an outlet, if the place is still there, and closes those whose places are not.
+    fn open(&mut self, key: Key) {
+        let Common { arena, .. } = self.common;
+        for place in &mut self.outlets {
+            place.take_if(|(made_for, _)| arena.target(*made_for).is_none());
+        }
+        if let Some(place) = self.outlets.get_mut(key.index()) {
+            *place = arena.target(key).map(|target| (key, self.common.outlet(target)));
+        }
+    }
+
     /// Hands what is in the buffer to the worker.
     fn queue(&mut self, key: Key) -> bool {
         if self.hub.is_none() {
             self.hub = self.start_worker();
         }
-        let published = match (self.waiting.get(key.slot()), &self.hub) {
-            (Some(waiting), Some(hub)) => {
-                let params = Backlog::<Waiting>::event(key.number(), &self.buffer);
-                waiting.fetch_add(1, Ordering::Relaxed);
-                let published = hub.publish(&Event::new("", &params));
-                if published.is_err() {
-                    waiting.fetch_sub(1, Ordering::Relaxed);
-                }
-                published
-            }
+        let published = match (self.waiting.get(key.index()), &self.hub) {
+            (Some(waiting), Some(hub)) => self.publish(key, waiting, hub),
             _ => Err(PublishError::Failed),
         };
         if published == Err(PublishError::Failed) {
@@ -157,36 +193,53 @@ impl Sender {
         published.is_ok()
     }
 
+    fn publish(&self, key: Key, waiting: &Waiting, hub: &Hub) -> Result<(), PublishError> {
+        let bytes = self.buffer.len();
+        let in_ring = Backlog::<Waiters>::ring_bytes(bytes);
+        // The worker only ever takes away.
+        if waiting.bytes.load(Ordering::Relaxed) + bytes > self.common.queue
+            || waiting.in_ring.load(Ordering::Relaxed) + in_ring > self.common.ring_bytes() / SHARES
+        {
+            return Err(PublishError::RingFull);
+        }
+        waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
+        waiting.in_ring.fetch_add(in_ring, Ordering::Relaxed);
+        let params = Backlog::<Waiters>::event(key.number(), &self.buffer);
+        hub.publish(&Event::new("", &params)).inspect_err(|_| {
+            waiting.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            waiting.in_ring.fetch_sub(in_ring, Ordering::Relaxed);
+        })
+    }
+
     fn start_worker(&self) -> Option<Hub> {
-        let relay = Waiting {
+        let log = Lines::log(&self.lines[1]);
+        let relay = Waiters {
             common: self.common.clone(),
             waiting: self.waiting.clone(),
             limiter: RefCell::new(Limiter::new()),
+            log: log.clone(),
         };
-        // On its way to the worker an event shares the ring with those of all other destinations, some
-        // of which may be stuck: room for some 40,000 small events, however the worker is scheduled.
-        let ring_bytes = self.common.queue.clamp(1 << 22, 1 << 24);
-        let log = host::log();
         let start = || -> std::io::Result<Hub> {
-            let hub = Hub::start(HubOptions { ring_bytes, ..HubOptions::default() }, log.clone())?;
+            let options = HubOptions { ring_bytes: self.common.ring_bytes(), ..HubOptions::default() };
+            let hub = Hub::start(options, log.clone())?;
             hub.add(Box::new(Backlog::new(relay)))?;
             Ok(hub)
         };
-        start().inspect_err(|error| log!(log, Error, "cannot start the worker: {error}")).ok()
+        start().inspect_err(|error| log!(self.log, Error, "cannot start the worker: {error}")).ok()
     }
 
     /// Counts and reports an event that is dropped.
     fn dropped(&mut self, key: Key, cause: Tally, why: Option<&str>) {
-        self.common.dropped(key, cause, why, &mut self.limiter);
+        self.common.dropped(key, cause, why, &mut self.limiter, &self.log);
     }
 
     fn report(&mut self, message: std::fmt::Arguments<'_>) {
-        self.limiter.write(&host::log(), Level::Warning, message);
+        self.limiter.write(&self.log, Level::Warning, message);
     }
 }
 
 impl Common {
-    fn dropped(&self, key: Key, cause: Tally, why: Option<&str>, limiter: &mut Limiter) {
+    fn dropped(&self, key: Key, cause: Tally, why: Option<&str>, limiter: &mut Limiter, log: &Log) {
         self.arena.count_tally(cause, 1);
         let why = why.unwrap_or(match cause {
             Tally::DroppedFull => "too much waits already",
@@ -196,19 +249,26 @@ impl Common {
         });
         if let Some(target) = self.arena.target(key) {
             let message = format_args!("dropped an event for {target:?}: {why}");
-            limiter.write(&host::log(), Level::Warning, message);
+            limiter.write(log, Level::Warning, message);
         }
     }
 }
 
 /// What the worker asks of us.
-struct Waiting {
+struct Waiters {
     common: Common,
-    waiting: Arc<[AtomicU32]>,
+    waiting: Arc<[Waiting]>,
     limiter: RefCell<Limiter>,
+    log: Log,
 }
 
-impl Relay for Waiting {
+impl Waiters {
+    fn of(&self, key: u64) -> Option<&Waiting> {
+        self.waiting.get(Key::from_number(key).index())
+    }
+}
+
+impl Relay for Waiters {
     fn outlet(&self, key: u64) -> Option<Outlet> {
         self.common.arena.target(Key::from_number(key)).map(|target| self.common.outlet(target))
     }
@@ -218,14 +278,25 @@ impl Relay for Waiting {
             Tally::Sent | Tally::Queued | Tally::Retried => self.common.arena.count_tally(what, by),
             cause => {
                 let limiter = &mut self.limiter.borrow_mut();
-                (0..by).for_each(|_| self.common.dropped(Key::from_number(key), cause, None, limiter));
+                let key = Key::from_number(key);
+                (0..by).for_each(|_| self.common.dropped(key, cause, None, limiter, &self.log));
             }
         }
     }
 
-    fn settled(&self, key: u64, count: u64) {
-        if let Some(waiting) = self.waiting.get(Key::from_number(key).slot()) {
-            waiting.fetch_sub(count as u32, Ordering::Release);
+    fn has_ended(&self, key: u64) -> bool {
+        self.common.arena.has_ended(Key::from_number(key))
+    }
+
+    fn arrived(&self, key: u64, bytes: usize) {
+        if let Some(waiting) = self.of(key) {
+            waiting.in_ring.fetch_sub(Backlog::<Waiters>::ring_bytes(bytes), Ordering::Relaxed);
+        }
+    }
+
+    fn settled(&self, key: u64, bytes: usize) {
+        if let Some(waiting) = self.of(key) {
+            waiting.bytes.fetch_sub(bytes, Ordering::Release);
         }
     }
 

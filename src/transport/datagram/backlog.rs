@@ -19,10 +19,14 @@ use crate::hub::{Overflow, Poll, Readiness, Transport, TransportStats};
 pub trait Relay: Send {
     /// The way to a destination; none if it is no destination any more.
     fn outlet(&self, key: u64) -> Option<Outlet>;
+    /// Whether nothing more will be handed over for a destination.
+    fn has_ended(&self, key: u64) -> bool;
     /// Counts what became of a destination's datagrams.
     fn count(&self, key: u64, what: Tally, by: u64);
-    /// So many of a destination's datagrams have been sent or dropped.
-    fn settled(&self, key: u64, count: u64);
+    /// A datagram of so many bytes has left the hub's ring.
+    fn arrived(&self, key: u64, bytes: usize);
+    /// So many bytes of a destination's datagrams have been sent or dropped.
+    fn settled(&self, key: u64, bytes: usize);
     /// How many bytes may wait for a destination.
     fn limit(&self) -> usize;
 }
@@ -36,13 +40,15 @@ impl<R: Relay> Account for Of<'_, R> {
     }
 }
 
-/// How long what waits for a destination is kept when that is none any more.
+/// What waits for a destination that has ended is kept for one to two times as long.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The transport.
 pub struct Backlog<R: Relay> {
     relay: R,
     destinations: HashMap<u64, Destination>,
+    /// Those that had ended at the last sweep.
+    ended: Vec<u64>,
     pausing: Option<Instant>,
     sweep: Option<Instant>,
     stats: Arc<TransportStats>,
@@ -54,6 +60,7 @@ impl<R: Relay> Backlog<R> {
         Backlog {
             relay,
             destinations: HashMap::new(),
+            ended: Vec::new(),
             pausing: None,
             sweep: None,
             stats: Arc::default(),
@@ -66,10 +73,17 @@ impl<R: Relay> Backlog<R> {
         [param(Value::Uint(key)), param(Value::Bytes(datagram))]
     }
 
+    /// How many bytes of the hub's ring that event takes, at most.
+    pub fn ring_bytes(datagram: usize) -> usize {
+        // A word each for the record, the event, two parameters and the key; the last word is filled up.
+        datagram + 48
+    }
+
     fn flush_one(&mut self, poll: &Poll, key: u64) {
         let Some(destination) = self.destinations.get_mut(&key) else { return };
-        let (left, _, progress) = destination.flush(&Of(&self.relay, key), poll, key);
-        self.relay.settled(key, left);
+        let waited = destination.queued_bytes();
+        let (_, progress) = destination.flush(&Of(&self.relay, key), poll, key);
+        self.relay.settled(key, waited - destination.queued_bytes());
         match progress {
             Progress::Idle => {
                 self.destinations.remove(&key);
@@ -79,18 +93,23 @@ impl<R: Relay> Backlog<R> {
         }
     }
 
-    /// Gives up what waits for those who are no destinations any more, and may never read again.
+    /// Gives up what waits for those that have ended, and may never read again.
     fn sweep(&mut self, poll: &Poll) {
-        let relay = &self.relay;
-        self.destinations.retain(|key, destination| {
-            let keep = relay.outlet(*key).is_some();
-            if !keep {
-                let dropped = destination.abandon(poll);
-                relay.count(*key, Tally::DroppedGone, dropped);
-                relay.settled(*key, dropped);
+        let before = std::mem::take(&mut self.ended);
+        let ended = self.destinations.keys().filter(|key| self.relay.has_ended(**key));
+        self.ended = ended.copied().collect();
+        // Those that had ended then, and have not begun anew since.
+        for key in before.iter().filter(|key| self.ended.contains(key)) {
+            if let Some(destination) = self.destinations.remove(key) {
+                self.abandon(poll, *key, destination, Tally::DroppedGone);
             }
-            keep
-        });
+        }
+    }
+
+    fn abandon(&self, poll: &Poll, key: u64, mut destination: Destination, cause: Tally) {
+        let bytes = destination.queued_bytes();
+        self.relay.count(key, cause, destination.abandon(poll));
+        self.relay.settled(key, bytes);
     }
 }
 
@@ -110,18 +129,19 @@ impl<R: Relay> Transport for Backlog<R> {
             return;
         };
         let relay = &self.relay;
+        relay.arrived(key, datagram.len());
         let destination = match self.destinations.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
                 let Some(outlet) = relay.outlet(key) else {
                     relay.count(key, Tally::DroppedGone, 1);
-                    return relay.settled(key, 1);
+                    return relay.settled(key, datagram.len());
                 };
                 place.insert(Destination::new(outlet, relay.limit(), Overflow::DropNewest))
             }
         };
         if destination.queue(datagram, &Of(relay, key)) != Offered::Taken {
-            relay.settled(key, 1);
+            relay.settled(key, datagram.len());
         }
     }
 
@@ -168,10 +188,8 @@ impl<R: Relay> Transport for Backlog<R> {
     }
 
     fn close(&mut self, poll: &Poll) {
-        for (key, mut destination) in self.destinations.drain() {
-            let dropped = destination.abandon(poll);
-            self.relay.count(key, Tally::DroppedFull, dropped);
-            self.relay.settled(key, dropped);
+        for (key, destination) in std::mem::take(&mut self.destinations) {
+            self.abandon(poll, key, destination, Tally::DroppedFull);
         }
     }
 }

@@ -135,10 +135,9 @@ impl Destination {
         if dropped == 0 { Offered::Taken } else { Offered::Dropped(dropped) }
     }
 
-    /// Sends what waits, as far as the socket takes it. The first number is how many have left the
-    /// queue, the second how many of these were dropped.
-    pub fn flush(&mut self, account: &impl Account, poll: &Poll, key: u64) -> (u64, u64, Progress) {
-        let (mut left, mut dropped) = (0, 0);
+    /// Sends what waits, as far as the socket takes it. The number is how many were dropped.
+    pub fn flush(&mut self, account: &impl Account, poll: &Poll, key: u64) -> (u64, Progress) {
+        let mut dropped = 0;
         let mut progress = Progress::Idle;
         while !self.queue.is_empty() {
             let batch: Vec<&[u8]> = self.queue.iter().take(BATCH).map(|datagram| &**datagram).collect();
@@ -146,7 +145,6 @@ impl Destination {
             account.count(Tally::Retried, batch.len().min(count + 1) as u64);
             account.count(Tally::Sent, count as u64);
             self.forget(count);
-            left += count as u64;
             match outcome {
                 Sent::Done => {}
                 Sent::Later => {
@@ -156,12 +154,11 @@ impl Destination {
                 failed => {
                     settle(failed, account);
                     self.forget(1);
-                    left += 1;
                     dropped += 1;
                 }
             }
         }
-        (left, dropped, self.wait(progress, poll, key))
+        (dropped, self.wait(progress, poll, key))
     }
 
     /// Enters the socket into the poll, or takes it out.

@@ -211,7 +211,7 @@ impl Transport for Subscriber {
 
     fn flush(&mut self, poll: &Poll) {
         let Some(destination) = &mut self.destination else { return };
-        let (_, dropped, progress) = destination.flush(&self.account, poll, 0);
+        let (dropped, progress) = destination.flush(&self.account, poll, 0);
         self.pausing = (progress == Progress::Pausing).then(|| Instant::now() + PAUSE);
         if dropped > 0 {
             self.note_lost(dropped);

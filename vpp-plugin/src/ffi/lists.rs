@@ -103,19 +103,19 @@ fn leave_lists() {
 
 unsafe extern "C" fn added_or_deleted(_: *mut vnet_main_t, index: u32, added: u32) -> *mut clib_error_t {
     let change = if added != 0 { Change::Created } else { Change::Deleted };
-    let _ = enter(|| interfaces::changed(index, change));
+    let _ = enter("interface", || interfaces::changed(index, change));
     null_mut()
 }
 
 unsafe extern "C" fn admin_up_or_down(_: *mut vnet_main_t, index: u32, flags: u32) -> *mut clib_error_t {
     let change = if flags & UP != 0 { Change::Up } else { Change::Down };
-    let _ = enter(|| interfaces::changed(index, change));
+    let _ = enter("admin", || interfaces::changed(index, change));
     null_mut()
 }
 
 unsafe extern "C" fn link_up_or_down(_: *mut vnet_main_t, hw: u32, flags: u32) -> *mut clib_error_t {
     let change = if flags & UP != 0 { Change::LinkUp } else { Change::LinkDown };
-    let _ = enter(|| {
+    let _ = enter("link", || {
         super::output::interface_of_hardware(hw).map(|index| interfaces::changed(index, change))
     });
     null_mut()
@@ -123,11 +123,11 @@ unsafe extern "C" fn link_up_or_down(_: *mut vnet_main_t, hw: u32, flags: u32) -
 
 /// VPP has closed a client's connection. The index comes as it stands in messages, in network order.
 unsafe extern "C" fn client_gone(index: u32) -> *mut clib_error_t {
-    let _ = enter(|| handlers::client_gone(u32::from_be(index)));
+    let _ = enter("client gone", || handlers::client_gone(u32::from_be(index)));
     null_mut()
 }
 
 unsafe extern "C" fn main_loop_exit(_: *mut vlib_main_t) -> *mut clib_error_t {
-    let _ = enter_unmeasured(state::stop);
+    let _ = enter_unmeasured("exit", state::stop);
     null_mut()
 }

@@ -1,13 +1,21 @@
 """A vpp_papi client of testgovpp.api, for the tests. It asks VPP itself for the definitions.
 
     papi_client.py SOCKET subscribe COUNT [quiet]   the whole conversation, until COUNT events have come
+    papi_client.py SOCKET reconnect                 subscribes again whenever VPP has started again
     papi_client.py SOCKET reporter SW_IF_INDEX on|off
 """
 import os
 import sys
 import threading
+import time
 
 from vpp_papi import VPPApiClient
+
+
+def say(*words):
+    """Prints a line at once and whole: events are printed by a thread of their own."""
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
 
 
 class Events:
@@ -25,10 +33,9 @@ class Events:
             return
         if not self.quiet:
             data = event.data
-            print(
+            say(
                 f"{event.type.name} pid {event.pid} ue {data.ue_id} te {data.te_id:#x} rb {data.rb_id}"
-                f" raw {bytes(event.raw_msg_data).hex()}",
-                flush=True,
+                f" raw {bytes(event.raw_msg_data).hex()}"
             )
         self.left -= 1
         if self.left == 0:
@@ -41,16 +48,38 @@ def subscribe(vpp, count, quiet):
 
     events = Events(count, quiet)
     vpp.register_event_callback(events)
-    print("absent", want(False))
-    print("subscribed", want(True))
-    print("duplicate", want(True), flush=True)
+    say("absent", want(False))
+    say("subscribed", want(True))
+    say("duplicate", want(True))
     events.enough.wait()
-    print("unsubscribed", want(False))
-    print("left", events.left, flush=True)
+    say("unsubscribed", want(False))
+    say("left", events.left)
+
+
+def reconnect(socket):
+    connected = False
+    while True:
+        try:
+            vpp = VPPApiClient(bootstrapapi=True, server_address=socket)
+            vpp.connect("herald-test")
+            vpp.register_event_callback(Events(1 << 32, False))
+            reply = vpp.api.want_cu_up_gtp_error_ind_events(enable_disable=True, pid=os.getpid())
+            say("subscribed", reply.retval)
+            connected = True
+            while True:
+                vpp.api.control_ping()
+                time.sleep(0.05)
+        except Exception:
+            if connected:
+                say("disconnected")
+            connected = False
+            time.sleep(0.05)
 
 
 def main():
     socket, command, *arguments = sys.argv[1:]
+    if command == "reconnect":
+        reconnect(socket)
     vpp = VPPApiClient(bootstrapapi=True, server_address=socket)
     vpp.connect("herald-test")
     if command == "subscribe":
@@ -58,7 +87,7 @@ def main():
     else:
         index, switch = arguments
         reply = vpp.api.testgovpp_enable_disable(enable_disable=switch == "on", sw_if_index=int(index))
-        print("retval", reply.retval, flush=True)
+        say("retval", reply.retval)
     vpp.disconnect()
 
 

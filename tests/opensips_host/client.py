@@ -1,6 +1,6 @@
 """Subscribes to an event with the package `opensips` of PyPI, and prints what comes as JSON, a line each.
 
-opensips_client.py EVENT: prints the subscription that it wants, as a command of opensips_host, and waits
+client.py EVENT: prints the subscription that it wants, as a command of opensips_host, and waits
 for a line that answers it. It ends with its input.
 """
 

@@ -113,6 +113,15 @@ fn health_checks_are_answered_in_a_flood_of_events() {
 }
 
 #[test]
+fn a_client_with_large_buffers_loses_nothing() {
+    let Some(lab) = Lab::new("a_client_with_large_buffers_loses_nothing") else { return };
+    let _host = lab.host(&["--rate", "30000"]);
+    let lines = lab.client(&["-count", "20000", "-quiet"]).finish();
+    has_no_trouble(&lines);
+    assert!(lines.iter().any(|line| line.ends_with(", 0 missing")), "{lines:#?}");
+}
+
+#[test]
 fn a_client_comes_back_after_the_server_has_been_started_again() {
     let Some(lab) = Lab::new("a_client_comes_back_after_the_server_has_been_started_again") else {
         return;

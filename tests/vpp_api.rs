@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use herald::event::{Param, Value};
+use herald::event::{Event, Param, Value};
 use herald::hub::{Hub, HubOptions, HubStats, PublishError};
 use herald::log::Log;
 use herald::transport::vpp_api::{Handler, Refused, Request, VppApi, VppApiOptions, publish_fields};
@@ -92,7 +92,7 @@ impl Server {
         ];
         let end = Instant::now() + SOON;
         loop {
-            match publish_fields(&self.hub, &self.contract, "light_event", fields.into_iter()) {
+            match publish_fields(&self.hub, &self.contract, "light_event", &fields) {
                 Ok(()) => return,
                 Err(Refused::Hub(PublishError::RingFull)) => thread::yield_now(),
                 Err(error) => panic!("{error}"),
@@ -385,6 +385,119 @@ fn ids_are_the_same_after_a_restart_and_an_index_is_new() {
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen.len(), 100, "an index is given twice");
+}
+
+#[test]
+fn the_index_of_a_client_that_has_gone_reaches_no_newcomer() {
+    let server = Server::with(API, |options| options.stream.max_clients = 1, Vec::new());
+    let mut stale: Vec<Vec<u8>> = Vec::new();
+    for number in 0..50u64 {
+        let mut client = server.client();
+        // All in the one slot that there is.
+        assert_eq!(client.index & 0x8000_1fff, 0x8000_0001);
+        for request in &stale {
+            client.send(request);
+        }
+        client.ping();
+        server
+            .wait_for("the stale ones are counted", |stats| stats.ignored == number * (number + 1) / 2);
+        stale.push(client.message("want_lights", &[("enable_disable", 1)]));
+        // As its own, it is good.
+        client.send(&stale[number as usize]);
+        assert_eq!(client.field("want_lights_reply", "retval"), 0);
+        drop(client);
+        server.wait_for("it has left", |stats| stats.subscribers == 0);
+    }
+}
+
+#[test]
+fn no_event_follows_the_reply_that_ends_the_last_registration() {
+    let server = Server::start();
+    let mut client = server.subscriber();
+    let published = 10_000;
+    for number in 0..published {
+        // One that finds the ring full is lost, and counted.
+        let fields = [Param { name: "number", value: Value::Uint(number) }];
+        let _ = publish_fields(&server.hub, &server.contract, "light_event", &fields);
+    }
+    let account = |stats: &HubStats| stats.delivered + stats.dropped;
+    let waits = || server.hub.subscribers()[0].queued_bytes.get() > 0;
+    server.wait_for("events wait", |_| waits());
+    client.ask("want_lights", &[("enable_disable", 0)]);
+    server.wait_for("every event is accounted for", |stats| account(&stats) == published);
+    client.ask("control_ping", &[]);
+    let reply = server.contract.table().id("want_lights_reply");
+    let mut seen = 0;
+    while message_id(&client.read()) != reply {
+        seen += 1;
+    }
+    assert_eq!(client.field("control_ping_reply", "retval"), 0);
+    assert_eq!(seen, server.hub.stats().delivered);
+    server.publish(7);
+    client.ping();
+}
+
+/// Events faster than the client reads, and what it is told of them: each is numbered, the first
+/// `first`, and comes or is among those that are lost in its place.
+fn is_told_what_it_missed(
+    server: &Server,
+    client: &mut Client,
+    (event, number): (&str, &str),
+    first: u64,
+    publish: impl Fn(&[Param<'_>]),
+) {
+    let (mut published, end) = (0, Instant::now() + SOON);
+    while server.hub.stats().dropped == 0 {
+        for number in published..published + 5000 {
+            // One that finds the ring full is lost, too.
+            publish(&[Param { name: "number", value: Value::Uint(number) }]);
+        }
+        published += 5000;
+        assert!(Instant::now() < end, "nothing is lost of {published} events");
+    }
+    let entry = |name| server.contract.table().entry_named(name).unwrap();
+    let (event, lost) = (entry(event), entry("herald_events_lost"));
+    let (mut next, mut gaps) = (first, 0);
+    while next < first + published {
+        let message = client.read();
+        if message_id(&message) == Some(lost.id) {
+            let record = lost.plan.view(&message).unwrap();
+            assert_eq!(record.u64("pid"), Some(6));
+            next += record.u64("count").unwrap();
+            gaps += 1;
+        } else {
+            assert_eq!(event.plan.view(&message).unwrap().u64(number), Some(next));
+            next += 1;
+        }
+    }
+    assert_eq!(next, first + published);
+    assert!(gaps > 0, "nothing was lost");
+}
+
+fn small_queues() -> Server {
+    Server::with(API, |options| options.stream.queue_bytes = 65_536, Vec::new())
+}
+
+#[test]
+fn losses_are_told_in_their_place_among_the_events_of_any_module() {
+    let server = small_queues();
+    let mut client = server.subscriber();
+    let want = [("enable_disable", 1), ("pid", 6)];
+    assert_eq!(client.retval("want_herald_events_lost", &want), 0);
+    assert_eq!(client.retval("want_herald_events_lost", &want), -31);
+    is_told_what_it_missed(&server, &mut client, ("light_event", "number"), 0, |fields| {
+        let _ = publish_fields(&server.hub, &server.contract, "light_event", fields);
+    });
+}
+
+#[test]
+fn losses_agree_with_the_numbers_of_events() {
+    let server = small_queues();
+    let mut client = server.client();
+    assert_eq!(client.retval("want_herald_events", &[("enable_disable", 1), ("pid", 6)]), 0);
+    is_told_what_it_missed(&server, &mut client, ("herald_event", "sequence"), 1, |params| {
+        let _ = server.hub.publish(&Event::new("E_LIGHT", params));
+    });
 }
 
 /// A handler that hands its requests out.

@@ -64,8 +64,10 @@ enum What {
     Idle,
     /// Resident memory
     Memory,
-    /// Events and control_ping over the VPP API
+    /// Events over the VPP API
     VppApi,
+    /// The real clients of the VPP API
+    VppClients,
 }
 
 /// What the program starts itself for.
@@ -125,7 +127,7 @@ fn bench(options: &Options) -> Result<()> {
     };
     let wanted = |what| options.only.is_empty() || options.only.contains(&what);
     type Measure = fn(&mut Bench) -> Result<()>;
-    let measures: [(What, Measure); 7] = [
+    let measures: [(What, Measure); 8] = [
         (What::Publish, measure::publish::measure),
         (What::Stopped, measure::stopped::measure),
         (What::Flood, measure::flood::measure),
@@ -133,6 +135,7 @@ fn bench(options: &Options) -> Result<()> {
         (What::Idle, measure::resources::idle),
         (What::Memory, measure::resources::memory),
         (What::VppApi, measure::vpp_api::measure),
+        (What::VppClients, measure::vpp_clients::measure),
     ];
     let mut failed = false;
     for (what, measure) in measures {

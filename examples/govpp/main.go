@@ -38,7 +38,7 @@ func main() {
 	flag.StringVar(&o.socket, "socket", socketclient.DefaultSocketName, "`path` of the API socket")
 	flag.Uint64Var(&o.count, "count", 0, "unsubscribe after this many `events`; 0: when interrupted")
 	flag.IntVar(&o.buffer, "buffer", 65536, "room for `events` that wait to be printed; GoVPP drops what does not fit")
-	flag.BoolVar(&o.quiet, "quiet", false, "print the number of events and their rate instead of each event")
+	flag.BoolVar(&o.quiet, "quiet", false, "print the number of events, their rate and how many are missing instead of each event")
 	flag.IntVar(&o.pings, "pings", 0, "send this many control pings one after another, print their rate and leave")
 	flag.DurationVar(&o.probe, "probe", core.HealthCheckProbeInterval, "`time` between GoVPP's health checks")
 	flag.IntVar(&o.attempts, "attempts", core.DefaultMaxReconnectAttempts, "attempts to reconnect before giving up")
@@ -83,9 +83,10 @@ func run(ctx context.Context, o options) error {
 	for o.count == 0 || tally.events < o.count {
 		select {
 		case message := <-watcher.Events():
-			tally.add()
+			event := message.(*testgovpp.CuUpGtpErrorIndEvent)
+			tally.add(event.Data.UeID)
 			if !o.quiet {
-				printEvent(message.(*testgovpp.CuUpGtpErrorIndEvent))
+				printEvent(event)
 			}
 		case change := <-states:
 			fmt.Println(describe(change))
@@ -138,18 +139,23 @@ func describe(change core.ConnectionEvent) string {
 	}
 }
 
-// tally counts events and the time from the first to the last.
+// tally counts events and the time from the first to the last, and how many are missing in between: the host
+// counts its events in their ue_id.
 type tally struct {
-	events      uint64
-	first, last time.Time
+	events, missing uint64
+	first, last     time.Time
+	next            uint32
 }
 
-func (t *tally) add() {
+func (t *tally) add(ue uint32) {
 	t.last = time.Now()
 	if t.events == 0 {
 		t.first = t.last
+	} else {
+		t.missing += uint64(ue - t.next)
 	}
 	t.events++
+	t.next = ue + 1
 }
 
 func (t *tally) print() {
@@ -157,5 +163,5 @@ func (t *tally) print() {
 	if span := t.last.Sub(t.first).Seconds(); span > 0 {
 		rate = float64(t.events-1) / span
 	}
-	fmt.Printf("%d events, %.0f per second\n", t.events, rate)
+	fmt.Printf("%d events, %.0f per second, %d missing\n", t.events, rate, t.missing)
 }

@@ -6,7 +6,7 @@
 use std::sync::{Arc, LazyLock};
 
 use herald::event::{Event, Param, Value};
-use herald::wire::vpp_api::{About, Answer, Connection, Contract, HeraldEncoder, Step};
+use herald::wire::vpp_api::{About, Answer, ClientIndex, Connection, Contract, HeraldEncoder, Step};
 use herald_vpp_api::builtin::Builtin;
 use herald_vpp_api::frame::{HEADER, header, message_id, message_len};
 use herald_vpp_api::{Rules, parse};
@@ -21,7 +21,7 @@ static CONTRACT: LazyLock<Contract> = LazyLock::new(|| {
 
 fuzz_target!(|data: &[u8]| {
     let contract = &*CONTRACT;
-    let mut connection = Connection::default();
+    let mut connection = Connection::new(ClientIndex::first(0));
     let mut out = Vec::new();
     let create = [&[0, 15, 0, 0, 0, 124][..], &[b'x'; 64]].concat();
     let mut create = &[&header(create.len() as u32)[..], &create].concat()[..];

@@ -153,8 +153,8 @@ impl Lane {
         consumer.tail_seen.store(self.producer.0.tail.load(Ordering::Acquire), Ordering::Relaxed);
     }
 
-    /// Takes the oldest event, copying it into `buffer`. Called by the worker alone.
-    pub(super) fn pop(&self, buffer: &mut Vec<u8>) -> Popped {
+    /// Takes the oldest event, copying its words into `buffer`. Called by the worker alone.
+    pub(super) fn pop(&self, buffer: &mut Vec<[u8; 8]>) -> Popped {
         let consumer = &self.consumer.0;
         let taken = consumer.taken.load(Ordering::Relaxed);
         let told = consumer.lost_told.load(Ordering::Relaxed);
@@ -165,15 +165,17 @@ impl Lane {
             consumer.lost_told.store(lost, Ordering::Relaxed);
             return Popped::Empty { lost: lost - told };
         }
-        let mask = self.words.len() - 1;
-        let word = |at: u64| self.words[at as usize & mask].load(Ordering::Relaxed);
-        let first = word(taken);
-        let end = taken + 1 + u64::from(first as u32);
+        let place = |at: u64| at as usize & (self.words.len() - 1);
+        let first = self.words[place(taken)].load(Ordering::Relaxed);
+        let length = first as u32;
+        let end = taken + 1 + u64::from(length);
         let lost_before = u64::from(((first >> 32) as u32).wrapping_sub(told as u32));
         consumer.lost_told.store(told + lost_before, Ordering::Relaxed);
         buffer.clear();
-        for at in taken + 1..end {
-            buffer.extend_from_slice(&word(at).to_le_bytes());
+        let (wrapped, straight) = self.words.split_at(place(taken + 1));
+        for piece in [straight, wrapped] {
+            let words = piece.iter().take(length as usize - buffer.len());
+            buffer.extend(words.map(|word| word.load(Ordering::Relaxed).to_le_bytes()));
         }
         consumer.taken.store(end, Ordering::Relaxed);
         if end - self.head.0.load(Ordering::Relaxed) > self.words.len() as u64 / 16 {
@@ -280,7 +282,7 @@ mod tests {
                 prop_assert_eq!(lane.push(&event), Ok(()));
                 lane.look();
                 prop_assert_eq!(lane.pop(&mut buffer), Popped::Event { lost_before: 0 });
-                prop_assert_eq!(Event::unpack(&buffer), Some(event));
+                prop_assert_eq!(Event::unpack(buffer.as_flattened()), Some(event));
                 prop_assert_eq!(lane.pop(&mut buffer), Popped::Empty { lost: 0 });
             }
         }
@@ -299,7 +301,7 @@ mod tests {
             let (mut next, mut expected) = (0u64, 0u64);
             let mut take = |lane: &Lane| match lane.pop(&mut buffer) {
                 Popped::Event { lost_before } => {
-                    let number = Event::unpack(&buffer).and_then(|e| e.get("n"));
+                    let number = Event::unpack(buffer.as_flattened()).and_then(|e| e.get("n"));
                     expected += lost_before;
                     prop_assert_eq!(number, Some(Value::Uint(expected)));
                     expected += 1;

@@ -20,7 +20,7 @@ fn take(lane: &Lane, expected: &mut u64) {
         match lane.pop(&mut buffer) {
             Popped::Event { lost_before } => {
                 *expected += lost_before;
-                let event = Event::unpack(&buffer).expect("a whole event");
+                let event = Event::unpack(buffer.as_flattened()).expect("a whole event");
                 let number = event.params().next().expect("its parameter").value;
                 assert_eq!(number, Value::Uint(*expected));
                 *expected += 1;

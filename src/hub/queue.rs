@@ -227,6 +227,14 @@ impl Queue {
         events
     }
 
+    /// Drops what waits, but for replies and a frame that has been sent in part; how many events that
+    /// are. The subscriber, which no longer wants them, is told nothing.
+    pub fn forget_events(&mut self) -> u64 {
+        self.lost = 0;
+        self.told = VecDeque::new();
+        std::mem::take(&mut self.frames).events()
+    }
+
     /// How many events wait, for the account of a subscriber that goes away.
     pub fn events(&self) -> u64 {
         self.frames.events() + u64::from(self.rest > 0 && self.rest_is_event)
@@ -410,6 +418,20 @@ mod tests {
         assert_eq!(queue.sent(6), 1);
         assert_eq!((queue.replies(), queue.events()), (0, 2));
         assert_eq!(queue.chunk()[..6], event(1, 0));
+    }
+
+    #[test]
+    fn who_wants_no_more_gets_the_rest_of_a_frame_and_replies() {
+        let mut queue = queue(20, Overflow::DropNewest);
+        for number in 0..5 {
+            let _ = queue.push(&event(number, 0));
+        }
+        assert_eq!((queue.sent(4), queue.events()), (0, 3));
+        queue.reply(&[2, 0]);
+        assert_eq!((queue.forget_events(), queue.events()), (2, 1));
+        assert_eq!(queue.chunk(), [&event(0, 0)[4..], &[2, 0]].concat());
+        assert_eq!(queue.sent(4), 1);
+        assert!(queue.is_empty());
     }
 
     #[test]

@@ -68,7 +68,7 @@ struct Worker {
     poll: Poll,
     log: Log,
     transports: Vec<Box<dyn Transport>>,
-    buffer: Vec<u8>,
+    buffer: Vec<[u8; 8]>,
     found: Vec<(u16, u64, Readiness)>,
 }
 
@@ -124,7 +124,9 @@ impl Worker {
             for _ in 0..most {
                 let (event, lost) = match lane.pop(&mut self.buffer) {
                     // What does not unpack was not written by a publisher.
-                    Popped::Event { lost_before } => (Event::unpack(&self.buffer), lost_before),
+                    Popped::Event { lost_before } => {
+                        (Event::unpack(self.buffer.as_flattened()), lost_before)
+                    }
                     Popped::Empty { lost: 0 } => break,
                     Popped::Empty { lost } => (None, lost),
                 };

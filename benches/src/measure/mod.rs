@@ -6,6 +6,7 @@ pub mod publish;
 pub mod resources;
 pub mod stopped;
 pub mod vpp_api;
+pub mod vpp_clients;
 
 use crate::clock::Stopwatch;
 use crate::contestant::{self, Kind};

@@ -1,16 +1,15 @@
-//! The VPP API: events to C clients, one of them stuck or not, and control_ping from real clients.
+//! The VPP API: events to C clients, one of them stuck or not.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use herald::event::{Event, Param, Value};
 use herald::hub::{Hub, HubOptions, LostRecord, SubscriberStats};
 use herald::log::Log;
@@ -19,6 +18,7 @@ use herald::transport::vpp_api::{VppApi, VppApiOptions, publish_fields, publish_
 use herald::wire::vpp_api::Contract;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::vpp_clients::root;
 use super::{Bench, progress};
 use crate::clock;
 use crate::report::{Table, count, median, percentile, sorted};
@@ -34,9 +34,7 @@ const WINDOW: u64 = 8000;
 pub fn measure(bench: &mut Bench) -> Result<()> {
     bench.report.heading("VPP API: events");
     one_client(bench)?;
-    many_clients(bench)?;
-    bench.report.heading("VPP API: control_ping");
-    pings(bench)
+    many_clients(bench)
 }
 
 /// How the event is given to the hub.
@@ -159,7 +157,7 @@ impl Server {
                         Param { name: "data.rb_id", value: Value::Uint(5) },
                         Param { name: "raw_msg_data", value: Value::Bytes(&RAW) },
                     ];
-                    publish_fields(&self.hub, contract, EVENT, fields.into_iter()).is_ok()
+                    publish_fields(&self.hub, contract, EVENT, &fields).is_ok()
                 }
                 (How::Packed, Some(contract)) => {
                     publish_packed(&self.hub, contract, EVENT, &packed[16..]).is_ok()
@@ -338,7 +336,9 @@ fn one_client(bench: &mut Bench) -> Result<()> {
 
 fn many_clients(bench: &mut Bench) -> Result<()> {
     bench.report.text(
-        "64 clients, and 64 of which one never reads, by turns: deliveries a second to the 63 others.",
+        "64 clients, and 64 of which one never reads: deliveries a second to each that reads. In pairs of short runs, \
+         each pair in the other order than the one before; of the ratios of the pairs the median counts. Within \
+         the bounds it lies with a confidence of 95 %.",
     );
     let others = 63;
     let mut runs = Vec::new();
@@ -348,14 +348,16 @@ fn many_clients(bench: &mut Bench) -> Result<()> {
         let streams = (0..others + 1 - stuck).map(|_| server.client()).collect::<Result<Vec<_>>>()?;
         runs.push((stuck, silent, Readers::start(streams)?, server, Vec::new()));
     }
-    let duration = bench.milliseconds(500, 200);
-    for round in 1..=bench.rounds(9, 3) {
-        progress(&format!("VPP API, 64 clients: round {round}"));
+    let duration = bench.milliseconds(150, 100);
+    progress("VPP API, 64 clients");
+    for _ in 0..bench.rounds(60, 8) {
+        runs.reverse();
         for (stuck, _, readers, server, rates) in &mut runs {
             let clients = (others + 1 - *stuck) as f64;
             rates.push(run(server, How::Packed, readers, *stuck, duration)? / clients);
         }
     }
+    runs.sort_by_key(|(stuck, ..)| *stuck);
     let mut table = Table::new(["", "events/s to each", "spread"]);
     for (stuck, _, _, _, rates) in &runs {
         let label = if *stuck == 0 { "64 clients read" } else { "63 read, one is stuck" };
@@ -364,131 +366,17 @@ fn many_clients(bench: &mut Bench) -> Result<()> {
         table.row([label.to_owned(), count(median(rates.iter().copied())), spread]);
     }
     bench.report.table(&table);
-    let [all, most] = [&runs[0].4, &runs[1].4].map(|rates| median(rates.iter().copied()));
-    let change = 100.0 * (most / all - 1.0);
+    let pairs = runs[0].4.iter().zip(&runs[1].4);
+    let changes = sorted(pairs.map(|(all, others)| 100.0 * (others / all - 1.0)).collect());
+    // The ranks of a sign test, by the normal approximation.
+    let [low, high] =
+        [-1.0, 1.0].map(|side| percentile(&changes, 50.0 + side * 98.0 / (changes.len() as f64).sqrt()));
+    let change = median(changes.iter().copied());
     bench.report.target(
         "VPP API, 64 clients, one stuck: the others' rate",
         "within 5 %, or higher",
-        format!("{change:+.1} %"),
+        format!("{change:+.1} % ({low:+.1} … {high:+.1} %)"),
         change >= -5.0,
     );
     Ok(())
-}
-
-/// A server in a process of its own; killed when dropped.
-struct Process(Child);
-
-impl Process {
-    fn start(mut command: Command, socket: &Path) -> Result<Self> {
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let mut process = Process(child);
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !socket.exists() {
-            ensure!(process.0.try_wait()?.is_none(), "{command:?} has ended");
-            ensure!(Instant::now() < deadline, "{command:?} does not listen");
-            thread::sleep(Duration::from_millis(5));
-        }
-        Ok(process)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn pings(bench: &mut Bench) -> Result<()> {
-    bench.report.text(
-        "Each after the reply to the one before, from the example clients; the plain server is \
-         benches/vpp_api/reference_server.py. By turns.",
-    );
-    let directory = tempfile::Builder::new().prefix("herald-bench.").tempdir_in("/dev/shm")?;
-    let path = |name: &str| directory.path().join(name);
-    let mut json = Vec::new();
-    for (name, file) in [("memclnt", "memclnt.api"), ("testgovpp", "testgovpp.api")] {
-        let source = ["vpp-api/api", "c_examples/api"].map(|folder| root().join(folder).join(file));
-        let source = source.iter().find(|source| source.exists()).context("no .api file")?;
-        let out = path(&format!("{name}.api.json"));
-        let made = Command::new(built("herald-apigen")?).arg(source).arg("--json").arg(&out).status()?;
-        ensure!(made.success(), "herald-apigen fails");
-        json.push(out);
-    }
-    let python = root().join(".venv/bin/python");
-    ensure!(python.exists(), "{} is missing: run `make setup`", python.display());
-    let (plain, ours) = (path("plain.sock"), path("herald.sock"));
-    let mut reference = Command::new(&python);
-    reference
-        .arg(root().join("benches/vpp_api/reference_server.py"))
-        .arg("--socket")
-        .arg(&plain)
-        .args(&json);
-    let _reference = Process::start(reference, &plain)?;
-    let mut host = Command::new(root().join("target/c_examples/testgovpp_host"));
-    host.arg("--socket").arg(&ours).arg("--api").arg(root().join("c_examples/api"));
-    let _host = Process::start(host, &ours)?;
-
-    let mut clients: Vec<(&str, Command)> = Vec::new();
-    let mut papi = Command::new(&python);
-    // The plain server has no get_api_json.
-    papi.arg(root().join("examples/vpp_papi/listen.py")).arg("--apidir").arg(directory.path());
-    clients.push(("vpp_papi", papi));
-    let types = Command::new(built("herald-apigen")?)
-        .args(["vnet/ip/ip_types.api", "--json"])
-        .arg(path("ip_types.api.json"))
-        .status()?;
-    ensure!(types.success(), "herald-apigen fails");
-    let go = path("govpp");
-    let mut made = Command::new("go");
-    made.args(["build", "-o"]).arg(&go).current_dir(root().join("examples/govpp")).stderr(Stdio::null());
-    match made.status().is_ok_and(|status| status.success()) {
-        true => clients.push(("GoVPP", Command::new(&go))),
-        false => bench.report.text("GoVPP: skipped: the example cannot be built; Go is needed."),
-    }
-    let mut table = Table::new(["", "Herald, pings/s", "plain server, pings/s", "ratio"]);
-    for (name, client) in clients {
-        let number = if bench.quick { 2000 } else { 10_000 };
-        let mut rates = [Vec::new(), Vec::new()];
-        for round in 1..=bench.rounds(5, 2) {
-            progress(&format!("VPP API, control_ping from {name}: round {round}"));
-            for (socket, rates) in [&ours, &plain].into_iter().zip(&mut rates) {
-                rates.push(rate_of(&client, name, socket, number)?);
-            }
-        }
-        let [ours, plain] = rates.map(median);
-        table.row([name.to_owned(), count(ours), count(plain), format!("{:.2}", ours / plain)]);
-        bench.report.target(
-            format!("VPP API, control_ping from {name}"),
-            "≥ that of a plain server",
-            format!("{:.2} × ({}/s, {}/s)", ours / plain, count(ours), count(plain)),
-            ours >= plain,
-        );
-    }
-    bench.report.table(&table);
-    Ok(())
-}
-
-/// What the client says that it has reached.
-fn rate_of(client: &Command, name: &str, socket: &Path, pings: u32) -> Result<f64> {
-    let dash = if name == "GoVPP" { "-" } else { "--" };
-    let mut command = Command::new(client.get_program());
-    command.args(client.get_args()).arg(format!("{dash}socket")).arg(socket);
-    let output = command.arg(format!("{dash}pings")).arg(pings.to_string()).output()?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let rate =
-        said.lines().find_map(|line| line.split(" pings, ").nth(1)?.split(' ').next()?.parse().ok());
-    match rate {
-        Some(rate) => Ok(rate),
-        None => bail!("{name}: {said}{}", String::from_utf8_lossy(&output.stderr)),
-    }
-}
-
-/// A program of the workspace, which is built beside this one.
-fn built(name: &str) -> Result<PathBuf> {
-    Ok(std::env::current_exe()?.with_file_name(name))
-}
-
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }

@@ -255,9 +255,8 @@ unsafe fn publish(
     // SAFETY: as the caller promised.
     let (api, event, params) =
         unsafe { (own(api)?, text(event, "event")?, slice(params, count, "params")?) };
-    let publish = |params: &[crate::event::Param<'_>]| {
-        publish_fields(&api.hub, &api.contract, event, params.iter().copied())
-    };
+    let publish =
+        |params: &[crate::event::Param<'_>]| publish_fields(&api.hub, &api.contract, event, params);
     // SAFETY: the caller's parameters, valid as promised.
     Ok(unsafe { with_params(params, publish) }??)
 }

@@ -19,6 +19,16 @@ struct Mark {
     what: What,
 }
 
+impl Mark {
+    /// Of an event, the index of its topic.
+    fn topic(&self) -> Option<usize> {
+        match self.what {
+            What::Event(topic) => Some(topic),
+            What::Lost(_) => None,
+        }
+    }
+}
+
 /// Frames one after the other: those that one client gets, or all of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
@@ -59,6 +69,21 @@ impl Frames {
     fn places(&self) -> impl Iterator<Item = (usize, Mark)> {
         let begins = std::iter::once(0).chain(self.marks.iter().map(|mark| mark.end));
         begins.zip(self.marks.iter().copied())
+    }
+
+    /// Writes the client's own into its frames.
+    fn personalise<P: Protocol>(&mut self, client: &P::Client, topics: &[P::Topic]) {
+        let mut begin = 0;
+        for run in self.marks.chunk_by(|one, next| one.topic() == next.topic()) {
+            let topic = run.first().and_then(|mark| mark.topic()).and_then(|topic| topics.get(topic));
+            let write = topic.map(|topic| P::personal(client, topic));
+            for mark in run {
+                if let Some(write) = &write {
+                    write(&mut self.bytes[begin..mark.end]);
+                }
+                begin = mark.end;
+            }
+        }
     }
 
     /// Queues what is left after the first `sent` bytes.
@@ -117,7 +142,7 @@ impl<T: PartialEq> Batch<T> {
     const TOPICS: usize = 32;
 
     /// Appends a frame. Its bytes are the same for every client, but for what
-    /// [`Protocol::personalise`] changes.
+    /// [`Protocol::personal`] changes.
     pub fn push(&mut self, topic: T, frame: &[u8]) {
         if frame.is_empty() {
             return;
@@ -184,7 +209,7 @@ impl Cuttings {
     /// The frames of the batch that a client gets; none if it gets none of them.
     pub fn select<'a, P: Protocol>(
         &'a mut self,
-        batch: &'a Batch<P::Topic>,
+        batch: &'a mut Batch<P::Topic>,
         client: &P::Client,
         queue: &Queue,
     ) -> Option<&'a Frames> {
@@ -192,24 +217,32 @@ impl Cuttings {
         self.wanted.extend(batch.topics.iter().map(|topic| P::wants(client, topic)));
         let tells = batch.lost > 0 && queue.tells_losses() && P::wants_any(client);
         let all = self.wanted.iter().all(|wanted| *wanted);
-        if !tells {
-            if !self.wanted.iter().any(|wanted| *wanted) {
-                return None;
-            }
-            // Losses have no bytes here, and to this client's queue they say nothing.
-            if all && !P::PERSONAL {
-                return Some(&batch.frames);
-            }
+        if !tells && !self.wanted.iter().any(|wanted| *wanted) {
+            return None;
         }
-        self.wanted.push(tells);
+        // Losses have no bytes in a batch, and to a queue that does not tell them they say nothing.
+        let frames = if all && !tells {
+            &mut batch.frames
+        } else {
+            self.wanted.push(tells);
+            self.cut::<P>(batch, queue)
+        };
+        if P::PERSONAL {
+            frames.personalise::<P>(client, &batch.topics);
+        }
+        Some(frames)
+    }
+
+    /// The frames that are wanted, as they were cut for another or are cut now.
+    fn cut<P: Protocol>(&mut self, batch: &Batch<P::Topic>, queue: &Queue) -> &mut Frames {
+        let tells = self.wanted.last() == Some(&true);
         let known = self.cut[..self.used].iter().position(|(wanted, _)| *wanted == self.wanted);
-        if let Some(known) = known
-            && !P::PERSONAL
-        {
-            return Some(&self.cut[known].1);
+        // A lost record is the client's own as a whole.
+        if let Some(known) = known.filter(|_| !(P::PERSONAL && tells)) {
+            return &mut self.cut[known].1;
         }
-        let place = if P::PERSONAL { 0 } else { self.used.min(Self::KEPT - 1) };
-        self.used = place + 1;
+        let place = known.unwrap_or(self.used.min(Self::KEPT - 1));
+        self.used = self.used.max(place + 1);
         if self.cut.len() == place {
             self.cut.push(Default::default());
         }
@@ -218,20 +251,16 @@ impl Cuttings {
         frames.clear();
         for (begin, Mark { end, what }) in batch.frames.places() {
             match what {
-                What::Event(topic) if self.wanted[topic] => frames.push(what, |bytes| {
-                    let at = bytes.len();
-                    bytes.extend_from_slice(&batch.frames.bytes[begin..end]);
-                    if P::PERSONAL {
-                        P::personalise(client, &batch.topics[topic], &mut bytes[at..]);
-                    }
-                }),
+                What::Event(topic) if self.wanted[topic] => {
+                    frames.push(what, |bytes| bytes.extend_from_slice(&batch.frames.bytes[begin..end]));
+                }
                 What::Lost(count) if tells => {
                     frames.push(what, |bytes| queue.write_lost_record(count, bytes));
                 }
                 _ => {}
             }
         }
-        Some(frames)
+        frames
     }
 }
 
@@ -278,9 +307,10 @@ mod tests {
             None
         }
 
-        fn personalise(client: &Subscriber, bit: &u8, frame: &mut [u8]) {
+        fn personal(client: &Subscriber, bit: &u8) -> impl Fn(&mut [u8]) {
             assert!(client.mask & bit != 0, "a frame for somebody else");
-            frame[frame.len() - 1] = client.own;
+            let own = client.own;
+            move |frame: &mut [u8]| frame[frame.len() - 1] = own
         }
 
         fn receive(
@@ -347,7 +377,7 @@ mod tests {
         /// As a client does, with a socket that takes `most` bytes.
         fn deliver<const PERSONAL: bool>(
             &mut self,
-            batch: &Batch<u8>,
+            batch: &mut Batch<u8>,
             cuttings: &mut Cuttings,
             most: usize,
         ) {
@@ -436,7 +466,7 @@ mod tests {
                 }
                 Step::Deliver(most) => {
                     for case in &mut cases {
-                        case.deliver::<PERSONAL>(&batch, &mut cuttings, most);
+                        case.deliver::<PERSONAL>(&mut batch, &mut cuttings, most);
                     }
                     batch.clear();
                     cuttings.clear();
@@ -473,7 +503,8 @@ mod tests {
             batch.push(1u8, &[6, 0, 0, 0, number, 0]);
         }
         let mut cuttings = Cuttings::default();
-        let frames = cuttings.select::<Numbers<false>>(&batch, &case.subscriber, &case.queue).unwrap();
+        let frames =
+            cuttings.select::<Numbers<false>>(&mut batch, &case.subscriber, &case.queue).unwrap();
         // One goes out, one in part, two fit, and two do not.
         let kept = frames.keep(8, &mut case.queue);
         assert_eq!(kept, Kept { delivered: 1, dropped: 2, disconnect: true });
@@ -489,7 +520,7 @@ mod tests {
         let mut cuttings = Cuttings::default();
         for mask in (1..63).chain(1..63) {
             let case = Case::new(mask, 0, false, 100, Overflow::DropNewest);
-            let frames = cuttings.select::<Numbers<false>>(&batch, &case.subscriber, &case.queue);
+            let frames = cuttings.select::<Numbers<false>>(&mut batch, &case.subscriber, &case.queue);
             let bits = frames.unwrap().bytes().chunks(6).map(|frame| 1 << frame[4]);
             assert_eq!(bits.sum::<u8>(), mask);
             assert!(cuttings.cut.len() <= Cuttings::KEPT);

@@ -91,8 +91,13 @@ impl<C> Client<C> {
             self.queue.reply(&replies);
             replies.clear();
             self.queue.tell_losses(protocol.lost_record(&self.state));
-            if received.map_err(Leaving::Protocol)? == Received::Ignored {
-                stats.ignored.add(1);
+            match received.map_err(Leaving::Protocol)? {
+                Received::Understood => {}
+                Received::Ignored => stats.ignored.add(1),
+                Received::Withdrew => {
+                    let dropped = self.queue.forget_events();
+                    self.dropped(dropped, stats);
+                }
             }
             self.stats.call(P::name(&self.state));
             if bytes.len() == before {

@@ -198,7 +198,7 @@ impl<P: Protocol> StreamServer<P> {
             if lost > 0 && P::wants_any(&client.state) {
                 client.dropped(lost, &self.stats);
             }
-            let selected = self.cuttings.select::<P>(&self.batch, &client.state, &client.queue);
+            let selected = self.cuttings.select::<P>(&mut self.batch, &client.state, &client.queue);
             let Some(frames) = selected else { continue };
             if let Err(why) = client.deliver(poll, frames, &self.stats) {
                 self.remove(poll, slot, why);
@@ -268,6 +268,7 @@ impl<P: Protocol> Transport for StreamServer<P> {
     }
 
     fn lost(&mut self, count: u64) {
+        self.protocol.lost(count);
         self.batch.lose(count);
     }
 

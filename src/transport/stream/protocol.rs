@@ -37,6 +37,8 @@ pub enum Received {
     Understood,
     /// A request that is none of this server's was dropped: it is counted.
     Ignored,
+    /// The client has said that it wants no more events: those that wait for it are dropped and counted.
+    Withdrew,
 }
 
 /// A way to clients, for replies that were not ready in time: calls the function with what is
@@ -59,8 +61,8 @@ pub trait Protocol: Send {
 
     /// The protocol's name, for logs.
     const NAME: &'static str;
-    /// Whether frames have something of the client's own in them, which
-    /// [`Protocol::personalise`] writes. It costs a copy for each client.
+    /// Whether frames have something of the client's own in them, which [`Protocol::personal`] writes
+    /// before they are sent to it.
     const PERSONAL: bool = false;
 
     /// A client has connected.
@@ -77,6 +79,9 @@ pub trait Protocol: Send {
     /// [`Protocol::receive`].
     fn wants(client: &Self::Client, topic: &Self::Topic) -> bool;
 
+    /// So many events were lost here before they got as far as [`Protocol::encode`].
+    fn lost(&mut self, _count: u64) {}
+
     /// Whether the client wants any event at all: then events that are lost before they got as far
     /// as [`Protocol::encode`] count as lost to it.
     fn wants_any(client: &Self::Client) -> bool;
@@ -85,8 +90,11 @@ pub trait Protocol: Send {
     /// each request.
     fn lost_record(&self, client: &Self::Client) -> Option<LostRecord>;
 
-    /// Writes what is the client's own into its copy of a frame, if [`Protocol::PERSONAL`].
-    fn personalise(_client: &Self::Client, _topic: &Self::Topic, _frame: &mut [u8]) {}
+    /// What writes the client's own into a frame of this topic, if [`Protocol::PERSONAL`]. It must
+    /// write the same places for every client: a frame may have been another's before.
+    fn personal(_client: &Self::Client, _topic: &Self::Topic) -> impl Fn(&mut [u8]) {
+        |_: &mut [u8]| {}
+    }
 
     /// Takes in the next request, or a piece of one, of what a client sent: at most one request. What
     /// is not taken comes again. Nothing is taken only while late replies to earlier requests must

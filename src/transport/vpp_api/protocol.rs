@@ -9,7 +9,7 @@ use super::request::{Answers, Request};
 use crate::event::Event;
 use crate::hub::LostRecord;
 use crate::transport::stream::{Batch, ClientId, Protocol, Reach, Received, StreamOptions};
-use crate::wire::vpp_api::{Connection, Contract, HeraldEncoder, Mine, Step, write_mine};
+use crate::wire::vpp_api::{ClientIndex, Connection, Contract, HeraldEncoder, Step, write_mine};
 
 /// How many requests of one client may wait for the host before no more are taken from it.
 const MOST_WAITING: usize = 1024;
@@ -23,6 +23,8 @@ pub struct VppApiProtocol {
     handlers: HashMap<u16, Handler>,
     answers: Arc<Answers>,
     longest: usize,
+    /// For each slot that somebody has left, the index of the client that comes next.
+    indexes: HashMap<u16, ClientIndex>,
     herald: HeraldEncoder,
     /// Events so far.
     sequence: u64,
@@ -41,7 +43,6 @@ pub struct VppApiClient {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
     message: u16,
-    mine: Mine,
     name: Option<Arc<str>>,
 }
 
@@ -58,18 +59,15 @@ impl VppApiProtocol {
             handlers,
             answers,
             longest,
+            indexes: HashMap::new(),
             sequence: 0,
             name: "".into(),
             scratch: Vec::new(),
         }
     }
 
-    fn topic(&self, message: u16, name: Option<Arc<str>>) -> Topic {
-        Topic { message, mine: self.contract.mine(message), name }
-    }
-
     fn push(&self, message: u16, name: Option<Arc<str>>, batch: &mut Batch<Topic>) {
-        batch.push(self.topic(message, name), &self.scratch);
+        batch.push(Topic { message, name }, &self.scratch);
     }
 }
 
@@ -81,11 +79,13 @@ impl Protocol for VppApiProtocol {
     const PERSONAL: bool = true;
 
     fn connected(&mut self, id: ClientId) -> VppApiClient {
-        VppApiClient { id, connection: Connection::default() }
+        let index = self.indexes.remove(&id.slot()).unwrap_or_else(|| ClientIndex::first(id.slot()));
+        VppApiClient { id, connection: Connection::new(index) }
     }
 
-    fn disconnected(&mut self, mut client: VppApiClient) {
-        client.connection.leave(&self.contract);
+    fn disconnected(&mut self, client: VppApiClient) {
+        let next = client.connection.leave(&self.contract);
+        self.indexes.insert(client.id.slot(), next);
     }
 
     fn encode(&mut self, event: &Event<'_>, batch: &mut Batch<Topic>) {
@@ -95,7 +95,7 @@ impl Protocol for VppApiProtocol {
             if message.schema == self.contract.schema()
                 && let Some(id) = id
             {
-                batch.push(self.topic(id, None), message.bytes);
+                batch.push(Topic { message: id, name: None }, message.bytes);
             }
             return;
         }
@@ -120,6 +120,10 @@ impl Protocol for VppApiProtocol {
         client.connection.wants(topic.message, topic.name.as_deref())
     }
 
+    fn lost(&mut self, count: u64) {
+        self.sequence += count;
+    }
+
     fn wants_any(client: &VppApiClient) -> bool {
         client.connection.wants_any()
     }
@@ -135,9 +139,13 @@ impl Protocol for VppApiProtocol {
         }))
     }
 
-    fn personalise(client: &VppApiClient, topic: &Topic, frame: &mut [u8]) {
-        let pid = client.connection.pid(topic.message).unwrap_or(0);
-        write_mine(topic.mine, client.connection.index(), pid, frame);
+    fn personal(client: &VppApiClient, topic: &Topic) -> impl Fn(&mut [u8]) {
+        let write = client.connection.personal(topic.message);
+        move |frame: &mut [u8]| {
+            if let Some(write) = &write {
+                write(frame);
+            }
+        }
     }
 
     fn receive(
@@ -150,8 +158,10 @@ impl Protocol for VppApiProtocol {
         if waiting >= MOST_WAITING || held >= StreamOptions::REPLIES {
             return Ok(Received::Understood);
         }
+        let wanted = client.connection.wants_any();
         let step = client.connection.next(&self.contract, self.longest, bytes, replies);
         match step.map_err(|fault| fault.to_string())? {
+            Step::Done if wanted && !client.connection.wants_any() => return Ok(Received::Withdrew),
             Step::Idle | Step::Done => {}
             Step::Ignored => return Ok(Received::Ignored),
             Step::Asked(asked) => {

@@ -47,11 +47,11 @@ thread_local! {
 ///
 /// # Errors
 /// What does not fit the event is not cut: nothing is published then.
-pub fn publish_fields<'a>(
+pub fn publish_fields(
     hub: &Hub,
     contract: &Contract,
     name: &str,
-    fields: impl Iterator<Item = Param<'a>> + Clone,
+    fields: &[Param<'_>],
 ) -> Result<(), Refused> {
     publish(hub, contract, name, |frame| contract.encode_event(name, fields, frame))
 }

@@ -7,7 +7,7 @@ use herald_vpp_api::frame::message_id;
 use herald_vpp_api::table::Role;
 
 use super::builtin::{self, BuiltIn};
-use super::contract::{Contract, INVALID_REGISTRATION, Kind, Known, UNIMPLEMENTED, Want};
+use super::contract::{Contract, INVALID_REGISTRATION, Kind, Known, UNIMPLEMENTED, Want, write_mine};
 use super::inbox::{Inbox, TooLong};
 use super::registrations::Registrations;
 use super::replies::Replies;
@@ -42,6 +42,31 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+/// What a client is known by: bit 31, which keeps it apart from VPP's clients in shared memory and from
+/// 0, then in 18 bits which of the clients of its slot it is, and in the rest its slot, from 1. So no
+/// newcomer is taken for the client that had its slot before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientIndex {
+    slot: u16,
+    generation: u32,
+}
+
+impl ClientIndex {
+    const SLOT_BITS: u32 = 13;
+
+    /// Of the first client in a slot below 8191.
+    pub fn first(slot: u16) -> Self {
+        ClientIndex { slot, generation: 0 }
+    }
+
+    /// The index, which is not given again before the slot has had 2^18 clients.
+    fn take(&mut self) -> u32 {
+        let generation = self.generation;
+        self.generation = generation.wrapping_add(1);
+        1 << 31 | generation << Self::SLOT_BITS | (u32::from(self.slot) + 1)
+    }
+}
 
 /// A request that the host is to answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,9 +106,10 @@ pub enum Step {
 }
 
 /// A client.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Connection {
     inbox: Inbox,
+    next_index: ClientIndex,
     /// 0 before the client has said `sockclnt_create` and after `sockclnt_delete`.
     index: u32,
     name: String,
@@ -92,6 +118,19 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// A client that has not said anything yet, and the index that it gets when it says
+    /// `sockclnt_create`.
+    pub fn new(next_index: ClientIndex) -> Self {
+        Connection {
+            inbox: Inbox::default(),
+            next_index,
+            index: 0,
+            name: String::new(),
+            registrations: Registrations::default(),
+            replies: Replies::default(),
+        }
+    }
+
     /// Takes the next message, or a piece of one, off what the client has sent, and sees to it. A message
     /// has at most `longest` bytes. What it is answered with is appended to `out`.
     ///
@@ -104,7 +143,7 @@ impl Connection {
         bytes: &mut &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Step, Fault> {
-        let Connection { inbox, index, name, registrations, replies } = self;
+        let Connection { inbox, next_index, index, name, registrations, replies } = self;
         let message = match inbox.next(bytes, longest) {
             Ok(Some(message)) => message,
             Ok(None) => return Ok(Step::Idle),
@@ -127,7 +166,7 @@ impl Connection {
         let context = number(known.context);
         if matches!(known.kind, Kind::BuiltIn(BuiltIn::Create)) {
             if *index == 0 {
-                *index = contract.next_index();
+                *index = next_index.take();
             }
             *name = String::from_utf8_lossy(view.bytes("name").unwrap_or_default()).into_owned();
         } else if *index == 0 || known.client_index.is_some() && number(known.client_index) != *index {
@@ -173,9 +212,11 @@ impl Connection {
         self.replies.answer(answer.number, &answer.frames, answer.done, out);
     }
 
-    /// Ends the registrations of a client that has gone.
-    pub fn leave(&mut self, contract: &Contract) {
+    /// Ends the registrations of a client that has gone. The result is the index for whoever comes to
+    /// its slot next.
+    pub fn leave(mut self, contract: &Contract) -> ClientIndex {
         self.registrations.clear(contract);
+        self.next_index
     }
 
     /// The client's index; 0 while it is not connected.
@@ -196,6 +237,14 @@ impl Connection {
     /// The pid that the client wants to see in an event; none if it has not registered for it.
     pub fn pid(&self, event: u16) -> Option<u32> {
         self.registrations.pid(event)
+    }
+
+    /// What writes the client's own, its index and its pid, into an event's frame; none if it has not
+    /// registered for it.
+    pub fn personal(&self, event: u16) -> Option<impl Fn(&mut [u8]) + use<>> {
+        let index = self.index;
+        let (pid, mine) = self.registrations.own(event)?;
+        Some(move |frame: &mut [u8]| write_mine(mine, index, pid, frame))
     }
 
     /// Whether the client has registered for an event, and for a generic one of this name.
@@ -242,7 +291,7 @@ fn number(view: &View<'_>, slot: Option<herald_vpp_api::codec::Slot>) -> Option<
 mod tests {
     use std::sync::Arc;
 
-    use super::super::contract::{About, write_mine};
+    use super::super::contract::About;
     use super::*;
     use crate::event::{Param, Value};
     use herald_vpp_api::builtin::{self, Builtin, MEMCLNT};
@@ -283,9 +332,13 @@ mod tests {
         (out, asked)
     }
 
+    fn stranger(slot: u16) -> Connection {
+        Connection::new(ClientIndex::first(slot))
+    }
+
     /// A client that has connected.
-    fn connected(contract: &Contract) -> Connection {
-        let mut connection = Connection::default();
+    fn connected(contract: &Contract, slot: u16) -> Connection {
+        let mut connection = stranger(slot);
         let create = [&[0, 15, 0, 0, 0, 124][..], b"test", &[0; 60]].concat();
         let (out, _) = say(&mut connection, contract, &framed(&create));
         assert_eq!(out[16..18], [0, 16]);
@@ -301,7 +354,7 @@ mod tests {
     #[test]
     fn the_frames_are_those_of_vpp_to_the_byte() {
         let contract = contract(&[]);
-        let mut connection = connected(&contract);
+        let mut connection = connected(&contract, 0);
         assert_eq!(connection.index(), 0x8000_0001);
         let (out, _) = say(&mut connection, &contract, &bytes(WANT));
         assert_eq!(out, bytes(REPLY));
@@ -315,9 +368,8 @@ mod tests {
         ];
         let mut frame = Vec::new();
         let name = "cu_up_gtp_error_ind_event";
-        contract.encode_event(name, fields.into_iter(), &mut frame).unwrap();
-        let pid = connection.pid(105).unwrap();
-        write_mine(contract.mine(105), connection.index(), pid, &mut frame);
+        contract.encode_event(name, &fields, &mut frame).unwrap();
+        connection.personal(105).unwrap()(&mut frame);
         assert_eq!(frame, bytes(EVENT));
 
         // The same from a packed struct, whatever id, index and pid it has.
@@ -325,14 +377,14 @@ mod tests {
         packed[..10].fill(0xff);
         frame.clear();
         contract.frame_event(name, &packed, &mut frame).unwrap();
-        write_mine(contract.mine(105), connection.index(), pid, &mut frame);
+        connection.personal(105).unwrap()(&mut frame);
         assert_eq!(frame, bytes(EVENT));
     }
 
     #[test]
     fn a_registration_is_the_clients_own_and_ends_with_it() {
         let contract = contract(&[]);
-        let (mut one, mut other) = (connected(&contract), connected(&contract));
+        let (mut one, mut other) = (connected(&contract, 0), connected(&contract, 1));
         let retval = |connection: &mut Connection, message: &[u8]| {
             let (out, _) = say(connection, &contract, &framed(message));
             out.last_chunk().map(|bytes| i32::from_be_bytes(*bytes))
@@ -352,12 +404,16 @@ mod tests {
         assert_eq!((one.pid(105), other.pid(105), contract.listeners(105)), (Some(42), Some(42), 2));
         assert_eq!(retval(&mut one, &off), Some(0));
         assert_eq!((one.pid(105), contract.listeners(105)), (None, 1));
-        other.leave(&contract);
+        let mut next = Connection::new(other.leave(&contract));
         assert_eq!(contract.listeners(105), 0);
+        // Nor does a newcomer to a slot take over from the client before.
+        say(&mut next, &contract, &framed(&[&[0, 15][..], &[0; 68]].concat()));
+        assert_eq!(next.index() & 0x1fff, 2);
+        assert_eq!(retval(&mut next, &on_other), None);
 
         // A deleted client is none, whichever of the two ids it gives the request.
         for id in [17, 18] {
-            let mut client = connected(&contract);
+            let mut client = connected(&contract, 0);
             let on = want(&client, 1);
             assert_eq!(retval(&mut client, &on), Some(0));
             let index = client.index().to_be_bytes();
@@ -365,13 +421,17 @@ mod tests {
             assert_eq!(retval(&mut client, &delete), Some(1));
             assert_eq!((client.pid(105), contract.listeners(105)), (None, 0));
             assert_eq!(retval(&mut client, &on), None);
+            // Nor by its old index when it has come back.
+            say(&mut client, &contract, &framed(&[&[0, 15][..], &[0; 68]].concat()));
+            assert_eq!(retval(&mut client, &on), None);
+            assert_ne!(client.index().to_be_bytes(), index);
         }
     }
 
     #[test]
     fn pings_wait_for_the_replies_before_them() {
         let contract = contract(&["testgovpp_enable_disable"]);
-        let mut connection = connected(&contract);
+        let mut connection = connected(&contract, 0);
         let index = connection.index().to_be_bytes();
         let request = [&[0, 108][..], &index, &[0, 0, 0, 7], &[1], &[0, 0, 0, 3]].concat();
         let ping = [&[0, 23][..], &index, &[0, 0, 0, 8]].concat();
@@ -391,7 +451,7 @@ mod tests {
     fn go_vpp_finds_the_id_of_the_delete_request() {
         let contract = contract(&[]);
         let create = [&[0, 15, 0, 0, 0, 124][..], &[0; 64]].concat();
-        let (out, _) = say(&mut Connection::default(), &contract, &framed(&create));
+        let (out, _) = say(&mut stranger(0), &contract, &framed(&create));
         let reply = contract.table().entry(16).unwrap().plan.view(&out[16..]).unwrap();
         assert_eq!(reply.i64("response"), Some(0));
         assert!(reply.u64("index").unwrap() >= 0x8000_0000);
@@ -409,7 +469,7 @@ mod tests {
         let name = "cu_up_gtp_error_ind_event";
         let refused = |param: Param<'_>| {
             let mut out = vec![1, 2, 3];
-            let error = contract.encode_event(name, [param].into_iter(), &mut out).unwrap_err();
+            let error = contract.encode_event(name, &[param], &mut out).unwrap_err();
             assert_eq!(out, [1, 2, 3]);
             match error {
                 super::super::EventError::Field(error) => error.to_string(),
@@ -443,7 +503,7 @@ mod tests {
             cuts in prop::collection::vec(0usize..60, 0..30),
         ) {
             let contract = contract(&["testgovpp_enable_disable"]);
-            let mut connection = connected(&contract);
+            let mut connection = connected(&contract, 0);
             let mut sent = Vec::new();
             for (id, own, mut body) in messages {
                 if own && body.len() >= 4 {

@@ -95,6 +95,8 @@ pub(super) struct Known {
     pub pid: Option<Slot>,
     pub retval: Option<Slot>,
     pub mine: Mine,
+    /// The frame of a message in which all is zero.
+    pub blank: Vec<u8>,
 }
 
 /// Where the frame of an event has what is its receiver's own: the client's index, and the pid that it
@@ -136,7 +138,6 @@ pub struct Contract {
     prepared: Prepared,
     about: About,
     schema: NonZeroU32,
-    clients: AtomicU32,
     /// How many clients have registered for each event, by its id.
     listeners: Vec<AtomicU32>,
 }
@@ -170,7 +171,6 @@ impl Contract {
             prepared: Prepared::default(),
             about,
             schema: NonZeroU32::new(SCHEMAS.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU32::MAX),
-            clients: AtomicU32::new(1),
             listeners: (0..=table.max_id()).map(|_| AtomicU32::new(0)).collect(),
             table,
         };
@@ -227,12 +227,6 @@ impl Contract {
         }
     }
 
-    /// The index of a client that connects: above those of VPP's clients in shared memory, never 0, and
-    /// not given again before 2^31 clients have come, so that a stale one never reaches a newcomer.
-    pub(super) fn next_index(&self) -> u32 {
-        1 << 31 | self.clients.fetch_add(1, Ordering::Relaxed)
-    }
-
     /// What clients would choke on in the modules beyond Herald's own: one line each.
     pub fn misgivings(&self) -> Vec<String> {
         let mut found = Vec::new();
@@ -278,14 +272,19 @@ impl Contract {
     ///
     /// # Errors
     /// No such event, or a field that does not fit; then nothing is appended.
-    pub fn encode_event<'a>(
+    pub fn encode_event(
         &self,
         name: &str,
-        fields: impl Iterator<Item = Param<'a>> + Clone,
+        fields: &[Param<'_>],
         out: &mut Vec<u8>,
     ) -> Result<(), EventError> {
         let entry = self.event(name)?;
-        frame(out, |out| encode_fields(entry, fields, out)).map_err(EventError::Field)
+        let Some(known) = self.known(entry.id) else { return Err(EventError::NoEvent) };
+        let start = out.len();
+        out.extend_from_slice(&known.blank);
+        let length =
+            encode_fields(entry, fields.iter().copied(), start + HEADER, out).map_err(EventError::Field);
+        finish_frame(out, start, length)
     }
 
     /// Appends the frame of an event that is encoded already, but for its id.
@@ -295,11 +294,11 @@ impl Contract {
     pub fn frame_event(&self, name: &str, message: &[u8], out: &mut Vec<u8>) -> Result<(), EventError> {
         let entry = self.event(name)?;
         check_packed(entry, message).map_err(EventError::Packed)?;
-        frame(out, |out| {
-            out.extend_from_slice(&entry.id.to_be_bytes());
-            out.extend_from_slice(message.get(2..).unwrap_or_default());
-            Ok(message.len())
-        })
+        out.reserve(HEADER + message.len());
+        out.extend_from_slice(&header(message.len() as u32));
+        out.extend_from_slice(&entry.id.to_be_bytes());
+        out.extend_from_slice(message.get(2..).unwrap_or_default());
+        Ok(())
     }
 
     /// Appends the frame of a reply or of details to a request with this context.
@@ -317,7 +316,8 @@ impl Contract {
         let (Some(entry), Some(known)) = (self.table.entry(id), self.known(id)) else { return Ok(()) };
         frame(out, |out| {
             let start = out.len();
-            let length = encode_fields(entry, fields, out)?;
+            out.extend_from_slice(known.blank.get(HEADER..).unwrap_or_default());
+            let length = encode_fields(entry, fields, start, out)?;
             let message = out.get_mut(start..).unwrap_or_default();
             if let Some(slot) = known.context {
                 entry.plan.patch(message, slot, context)?;
@@ -347,7 +347,7 @@ impl Contract {
         let (schema, id) = LAST.get();
         if schema == self.schema.get()
             && let Some(entry) = self.table.entry(id)
-            && entry.plan.name() == name
+            && entry.plan.is_named(name)
         {
             return Ok(entry);
         }
@@ -381,12 +381,17 @@ pub(super) fn frame<E>(
 ) -> Result<(), E> {
     let start = out.len();
     out.extend_from_slice(&[0; HEADER]);
-    match write(out) {
+    let length = write(out);
+    finish_frame(out, start, length)
+}
+
+/// Writes the header of the frame that begins at `start`, or takes it out after an error.
+fn finish_frame<E>(out: &mut Vec<u8>, start: usize, length: Result<usize, E>) -> Result<(), E> {
+    match length {
         Ok(length) => {
-            // An id and the fields of a schema: far below 4 GiB.
-            let header = header(length as u32);
-            if let Some(place) = out.get_mut(start..start + HEADER) {
-                place.copy_from_slice(&header);
+            if let Some(place) = out.get_mut(start..).and_then(|frame| frame.first_chunk_mut()) {
+                // An id and the fields of a schema: far below 4 GiB.
+                *place = header(length as u32);
             }
             Ok(())
         }
@@ -425,5 +430,12 @@ fn known(entry: &Entry, handled: &[&str]) -> Known {
         pid: slot("pid"),
         retval: slot("retval"),
         mine: Mine { index_at: place("client_index"), pid_at: place("pid") },
+        blank: blank(entry),
     }
+}
+
+fn blank(entry: &Entry) -> Vec<u8> {
+    let mut message = vec![0; entry.plan.fixed_len()];
+    message.splice(..2, entry.id.to_be_bytes());
+    [&header(message.len() as u32)[..], &message].concat()
 }

@@ -5,8 +5,9 @@ use herald_vpp_api::table::Entry;
 
 use crate::event::{self, Param};
 
-/// Appends a message whose fields have the values of the parameters of their names, and returns its
-/// length. Fields that are not given are zero, and so is one whose value is none.
+/// Goes on with a message of which the fixed part stands at the end of `out`, from `start`, zero but for its
+/// id: gives fields the values of the parameters of their names, and returns its length. Fields that are
+/// not given stay zero, and so does one whose value is none.
 ///
 /// A field of a typedef is named `data.ue_id`; an element of an array `ports[0]`, or `ports[0].name`,
 /// elements in their order. Arrays of `u8` take bytes. The count of an array is filled in.
@@ -16,11 +17,14 @@ use crate::event::{self, Param};
 pub(super) fn encode_fields<'a>(
     entry: &Entry,
     fields: impl Iterator<Item = Param<'a>> + Clone,
+    start: usize,
     out: &mut Vec<u8>,
 ) -> Result<usize, EncodeError> {
-    let mut message = entry.plan.encoder(entry.id, out);
+    let mut message = entry.plan.encoder_at(start, out)?;
     for Param { name, value } in fields.clone() {
         let put = match item(value) {
+            // Most are numbers, which need no more than a comparison and a store.
+            Some(Item::Unsigned(number)) => message.put(name, number),
             Some(item) => message.put(name, item),
             None if entry.plan.slot(name).is_some() => Ok(()),
             None => Err(error(name, EncodeFault::UnknownField)),
@@ -41,6 +45,7 @@ pub(super) fn encode_fields<'a>(
 ///
 /// # Errors
 /// What is missing or left over.
+#[inline]
 pub(super) fn check_packed(entry: &Entry, message: &[u8]) -> Result<(), DecodeError> {
     entry.plan.view(message).map(drop)
 }

@@ -19,7 +19,7 @@ mod inbox;
 mod registrations;
 mod replies;
 
-pub use connection::{Answer, Asked, Connection, Fault, Step};
+pub use connection::{Answer, Asked, ClientIndex, Connection, Fault, Step};
 pub use contract::{
     About, Contract, ContractError, EventError, INVALID_REGISTRATION, INVALID_VALUE, Mine,
     UNIMPLEMENTED, UNSPECIFIED, write_mine,

@@ -1,14 +1,14 @@
 //! What a client has registered for.
 
-use super::contract::Contract;
+use super::contract::{Contract, Mine};
 use crate::wire::Filter;
 
 /// The registrations of one client, each by a `want_…` request.
 #[derive(Debug, Default)]
 pub(super) struct Registrations {
     list: Vec<Registration>,
-    /// Of the events that they are for, the id and the pid to send with it.
-    events: Vec<(u16, u32)>,
+    /// Of the events that they are for, the id, the pid to send with it, and where in its frame.
+    events: Vec<(u16, u32, Mine)>,
 }
 
 #[derive(Debug)]
@@ -55,7 +55,12 @@ impl Registrations {
     /// The pid to send with an event; none if the client has not registered for it. Of several
     /// registrations for one event the first counts.
     pub fn pid(&self, event: u16) -> Option<u32> {
-        self.events.iter().find(|(id, _)| *id == event).map(|(_, pid)| *pid)
+        self.own(event).map(|(pid, _)| pid)
+    }
+
+    /// The same, and where in the event's frame the client's own stands.
+    pub fn own(&self, event: u16) -> Option<(u32, Mine)> {
+        self.events.iter().find(|(id, ..)| *id == event).map(|(_, pid, mine)| (*pid, *mine))
     }
 
     /// Whether the client has registered for an event, and for a generic one of this name.
@@ -75,16 +80,16 @@ impl Registrations {
     }
 
     fn changed(&mut self, contract: &Contract) {
-        let mut events: Vec<(u16, u32)> = Vec::new();
+        let mut events: Vec<(u16, u32, Mine)> = Vec::new();
         for Registration { pid, events: ids, .. } in &self.list {
             for id in ids {
-                if events.iter().all(|(known, _)| known != id) {
-                    events.push((*id, *pid));
+                if events.iter().all(|(known, ..)| known != id) {
+                    events.push((*id, *pid, contract.mine(*id)));
                 }
             }
         }
         let before = std::mem::replace(&mut self.events, events);
-        before.iter().for_each(|(event, _)| contract.note(*event, false));
-        self.events.iter().for_each(|(event, _)| contract.note(*event, true));
+        before.iter().for_each(|(event, ..)| contract.note(*event, false));
+        self.events.iter().for_each(|(event, ..)| contract.note(*event, true));
     }
 }

@@ -23,12 +23,9 @@ pub struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    pub(super) fn new(plan: &'a Plan, id: u16, out: &'a mut Vec<u8>) -> Encoder<'a> {
-        let start = out.len();
-        out.resize(start + plan.fixed_len(), 0);
-        if let Some([a, b, ..]) = out.get_mut(start..) {
-            [*a, *b] = id.to_be_bytes();
-        }
+    /// Of a message whose fixed part stands at the end of `out`, from `start`.
+    #[inline]
+    pub(super) fn new(plan: &'a Plan, out: &'a mut Vec<u8>, start: usize) -> Encoder<'a> {
         Encoder { plan, out, start, hint: 0, given: 0, stated: None, finished: false }
     }
 
@@ -38,16 +35,26 @@ impl<'a> Encoder<'a> {
     ///
     /// # Errors
     /// If there is no such field or the value does not fit.
+    #[inline(always)]
     pub fn put<'v>(&mut self, path: &str, item: impl Into<Item<'v>>) -> Result<(), EncodeError> {
-        let plan = self.plan;
+        let (plan, item) = (self.plan, item.into());
         let Some(named) = plan.layout.find(path, &mut self.hint) else {
             let slot = plan.slot(path);
             let slot = slot.ok_or_else(|| EncodeError::new(path, EncodeFault::UnknownField))?;
             return self.put_at(slot, item).map_err(|e| e.within(path));
         };
-        let resolved = resolve(named, item.into());
-        let placed = resolved.and_then(|item| self.place(named.slot, item));
-        placed.map_err(|fault| EncodeError::new(path, fault))
+        if let (SlotKind::Scalar(scalar), Item::Unsigned(number)) = (named.slot.kind, item)
+            && named.slot.offset != plan.count_at
+            && scalar::put_small(self.out, self.start + named.slot.offset as usize, scalar, number)
+        {
+            return Ok(());
+        }
+        self.put_named(named, item).map_err(|fault| EncodeError::new(path, fault))
+    }
+
+    fn put_named(&mut self, named: &Named, item: Item<'_>) -> Result<(), EncodeFault> {
+        let item = resolve(named, item)?;
+        self.place(named.slot, item)
     }
 
     /// Gives a field its value, by a slot of this plan.
@@ -138,15 +145,19 @@ impl<'a> Encoder<'a> {
     ///
     /// # Errors
     /// If there are more elements than the count field can say, or another number than it was given.
+    #[inline]
     pub fn finish(mut self) -> Result<usize, EncodeError> {
         if let Some((array, offset, scalar)) = self.count() {
             let given = self.given;
             if let Some(stated) = self.stated.filter(|n| *n != i128::from(given)) {
                 return Err(EncodeError::new(array, encode::mismatch(stated, given)));
             }
-            let place = self.out.get_mut(self.start + offset as usize..).unwrap_or(&mut []);
-            scalar::put(place, scalar, Item::Unsigned(given))
-                .map_err(|_| EncodeError::new(array, encode::too_many(scalar, given)))?;
+            let at = self.start + offset as usize;
+            if !scalar::put_small(self.out, at, scalar, given) {
+                let place = self.out.get_mut(at..).unwrap_or(&mut []);
+                scalar::put(place, scalar, Item::Unsigned(given))
+                    .map_err(|_| EncodeError::new(array, encode::too_many(scalar, given)))?;
+            }
         }
         self.finished = true;
         Ok(self.out.len() - self.start)

@@ -8,7 +8,7 @@ use super::encode;
 use super::encoder::{self, Encoder};
 use super::error::{DecodeError, DecodeFault, EncodeError, EncodeFault};
 use super::node::{self, Node, Record};
-use super::scalar::Item;
+use super::scalar::{self, Item};
 use super::value::Value;
 use super::view::View;
 use crate::schema::{Api, Enum, Message, Scalar};
@@ -23,6 +23,27 @@ const SLOTS: usize = 1024;
 
 /// Up to so many names it is faster to compare them than to compute a hash.
 const FEW: usize = 24;
+
+/// How many names are compared before it is looked up: those that a publisher leaves out, such as
+/// `client_index` and `pid`, and counts.
+const AHEAD: usize = 3;
+
+/// Whether two names are the same. Most are short: a call to compare them would cost more than that.
+#[inline]
+fn same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    // Both ends, which may overlap.
+    fn ends<const N: usize>(name: &[u8]) -> Option<(&[u8; N], &[u8; N])> {
+        Some((name.first_chunk()?, name.last_chunk()?))
+    }
+    one.len() == other.len()
+        && match one.len() {
+            16..=32 => ends::<16>(one) == ends(other),
+            8..16 => ends::<8>(one) == ends(other),
+            4..8 => ends::<4>(one) == ends(other),
+            _ => one == other,
+        }
+}
 
 /// Where a field lies in a message and what it is. Valid for the plan that gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,16 +118,23 @@ pub(super) struct Layout {
 
 impl Layout {
     /// A field by name. `hint` is where to look first and is set to what follows: whoever gives fields
-    /// in the order of definition pays for one comparison each.
-    #[inline]
+    /// in the order of definition pays for a few short comparisons.
+    #[inline(always)]
     pub fn find(&self, path: &str, hint: &mut usize) -> Option<&Named> {
-        let at = match self.named.get(*hint) {
-            Some(named) if *named.path == *path => *hint,
-            _ if self.named.len() <= FEW => self.named.iter().position(|n| *n.path == *path)?,
-            _ => *self.index.get(path)?,
+        let ahead = self.named.get(*hint..).unwrap_or_default().iter().take(AHEAD);
+        let at = match ahead.clone().position(|named| same(&named.path, path)) {
+            Some(further) => *hint + further,
+            None => self.find_anywhere(path)?,
         };
         *hint = at + 1;
         self.named.get(at)
+    }
+
+    fn find_anywhere(&self, path: &str) -> Option<usize> {
+        if self.named.len() <= FEW {
+            return self.named.iter().position(|named| same(&named.path, path));
+        }
+        self.index.get(path).copied()
     }
 
     fn push(&mut self, named: Named) {
@@ -234,6 +262,12 @@ impl Plan {
         &self.name
     }
 
+    /// Whether this is the message's name.
+    #[inline]
+    pub fn is_named(&self, name: &str) -> bool {
+        same(&self.name, name)
+    }
+
     /// The message's CRC.
     pub fn crc(&self) -> u32 {
         self.crc
@@ -299,7 +333,29 @@ impl Plan {
 
     /// Begins a message with this id at the end of `out`.
     pub fn encoder<'a>(&'a self, id: u16, out: &'a mut Vec<u8>) -> Encoder<'a> {
-        Encoder::new(self, id, out)
+        let start = out.len();
+        out.resize(start + self.fixed_len(), 0);
+        if let Some([a, b, ..]) = out.get_mut(start..) {
+            [*a, *b] = id.to_be_bytes();
+        }
+        Encoder::new(self, out, start)
+    }
+
+    /// Goes on with a message that begins at `start` of `out`, ends there, and has its fixed part only: for
+    /// those who make many of one kind and copy what is the same in each.
+    ///
+    /// # Errors
+    /// If what follows `start` is not as long as the fixed part.
+    pub fn encoder_at<'a>(
+        &'a self,
+        start: usize,
+        out: &'a mut Vec<u8>,
+    ) -> Result<Encoder<'a>, EncodeError> {
+        let given = out.len().saturating_sub(start);
+        match self.fixed_len() {
+            needed if needed != given => Err(EncodeFault::WrongCount { given, needed }.into()),
+            _ => Ok(Encoder::new(self, out, start)),
+        }
     }
 
     /// Appends the message with this id to `out`.
@@ -339,11 +395,38 @@ impl Plan {
     ///
     /// # Errors
     /// What is missing or left over.
+    #[inline]
     pub fn view<'a>(&'a self, message: &'a [u8]) -> Result<View<'a>, DecodeError> {
+        if !self.is_whole(message) {
+            self.look_through(message)?;
+        }
+        Ok(View::new(self, message))
+    }
+
+    /// Whether the bytes are a whole message, if that is easily seen.
+    #[inline]
+    fn is_whole(&self, message: &[u8]) -> bool {
+        let unit = match self.tail.as_ref().map(|tail| &tail.kind) {
+            None => return !self.record.open && message.len() == self.fixed_len(),
+            Some(TailKind::Bytes) => 1,
+            Some(TailKind::Elements(size, _)) => u64::from(*size),
+            Some(TailKind::Text | TailKind::Open) => return false,
+        };
+        let Some((offset, scalar)) = self.tail.as_ref().and_then(|tail| tail.count) else {
+            return false;
+        };
+        let count = message.get(offset as usize..).and_then(|place| scalar::get(place, scalar));
+        let Some(Item::Unsigned(count)) = count else { return false };
+        Some(message.len() as u64)
+            == count.checked_mul(unit).and_then(|bytes| bytes.checked_add(self.fixed_len() as u64))
+    }
+
+    /// Finds the end of a message, which must be that of the bytes.
+    fn look_through(&self, message: &[u8]) -> Result<(), DecodeError> {
         let mut cursor = Cursor { rest: body(message)? };
         decode::skip_record(&self.record, &mut cursor)?;
         match cursor.rest.len() {
-            0 => Ok(View::new(self, message)),
+            0 => Ok(()),
             extra => Err(DecodeFault::Trailing { extra: extra as u64 }.into()),
         }
     }

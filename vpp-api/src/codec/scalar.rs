@@ -141,6 +141,25 @@ pub(super) fn put(out: &mut [u8], scalar: Scalar, item: Item<'_>) -> Result<(), 
     Ok(())
 }
 
+/// Writes a whole number over what is at `at` of `out`; false, and nothing is written, if [`put`] must see
+/// to it.
+#[inline]
+pub(super) fn put_small(out: &mut [u8], at: usize, scalar: Scalar, number: u64) -> bool {
+    let Some(place) = out.get_mut(at..) else { return false };
+    match scalar {
+        Scalar::U8 if number <= u8::MAX.into() => store(place, [number as u8]),
+        Scalar::U16 if number <= u16::MAX.into() => store(place, (number as u16).to_be_bytes()),
+        Scalar::U32 if number <= u32::MAX.into() => store(place, (number as u32).to_be_bytes()),
+        Scalar::U64 => store(place, number.to_be_bytes()),
+        _ => false,
+    }
+}
+
+#[inline]
+fn store<const N: usize>(place: &mut [u8], bytes: [u8; N]) -> bool {
+    place.first_chunk_mut().map(|place| *place = bytes).is_some()
+}
+
 /// Appends a scalar.
 pub(super) fn push(out: &mut Vec<u8>, scalar: Scalar, item: Item<'_>) -> Result<(), EncodeFault> {
     let bytes = wire(scalar, item)?;

@@ -2,6 +2,8 @@
 
 #[path = "../../../tests/common/govpp.rs"]
 mod govpp;
+// Its other users need more of it.
+#[allow(dead_code)]
 #[path = "../../../tests/common/program.rs"]
 mod program;
 pub mod raw;

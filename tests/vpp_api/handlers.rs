@@ -1,0 +1,148 @@
+//! What a program answers to requests, at once, later, or never.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use herald::event::{Param, Value};
+use herald::transport::vpp_api::{Handler, Request};
+
+use super::server::*;
+
+/// A handler that hands its requests out.
+fn keep() -> (Handler, Receiver<Request>) {
+    let (send, receive) = channel();
+    (Box::new(move |request| send.send(request).unwrap()), receive)
+}
+
+#[test]
+fn handlers_answer_at_once() {
+    let set: Handler = Box::new(|mut request| {
+        let number = request.fields().unwrap().u64("number").unwrap();
+        request.reply(number as i32, [].into_iter()).unwrap();
+    });
+    let dump: Handler = Box::new(|request| {
+        for number in 0..3 {
+            let fields =
+                [Param { name: "number", value: Value::Uint(number) }, Param::new("name", "lamp")];
+            request.details(fields.into_iter()).unwrap();
+        }
+    });
+    let get: Handler = Box::new(|mut request| {
+        let details = [Param { name: "number", value: Value::Uint(7) }];
+        request.details(details.into_iter()).unwrap();
+        let cursor = [Param { name: "cursor", value: Value::Uint(u32::MAX.into()) }];
+        request.reply(0, cursor.into_iter()).unwrap();
+    });
+    let handlers = vec![("light_set", set), ("lights_dump", dump), ("lights_get", get)];
+    let server = Server::with(API, |_| {}, handlers);
+    let mut client = server.client();
+    assert_eq!(client.retval("light_set", &[("number", 12)]), 12);
+    // As clients do: a ping says where the dump ends.
+    client.ask("lights_dump", &[]);
+    client.ask("control_ping", &[]);
+    for number in 0..3 {
+        assert_eq!(client.field("lights_details", "number"), number);
+    }
+    assert_eq!(client.field("control_ping_reply", "retval"), 0);
+    client.ask("lights_get", &[("context", 33)]);
+    assert_eq!(client.field("lights_details", "context"), 33);
+    assert_eq!(client.field("lights_get_reply", "cursor"), i64::from(u32::MAX));
+}
+
+#[test]
+fn what_nobody_answers_is_answered_all_the_same() {
+    let server = Server::with(API, |_| {}, vec![("light_set", Box::new(drop) as Handler)]);
+    let mut client = server.client();
+    assert_eq!(client.retval("light_set", &[]), -1);
+    client.ask("lights_get", &[]);
+    assert_eq!(client.field("lights_get_reply", "retval"), -9);
+    client.ask("lights_dump", &[]);
+    client.ping();
+    // What VPP does with them, nobody here does.
+    assert_eq!(client.retval("sock_init_shm", &[]), -9);
+    assert_eq!(client.retval("rpc_call", &[]), -9);
+}
+
+#[test]
+fn handlers_answer_later_from_another_thread_and_in_order() {
+    let (set, sets) = keep();
+    let (dump, dumps) = keep();
+    let server = Server::with(API, |_| {}, vec![("light_set", set), ("lights_dump", dump)]);
+    let mut client = server.subscriber();
+    client.ask("light_set", &[("context", 1)]);
+    client.ask("lights_dump", &[("context", 2)]);
+    client.ask("control_ping", &[("context", 3)]);
+    let (mut set, dump) = (sets.recv_timeout(SOON).unwrap(), dumps.recv_timeout(SOON).unwrap());
+    // Events do not wait for replies, nor do other clients.
+    server.publish(5);
+    assert_eq!(client.number(), 5);
+    server.client().ping();
+    thread::spawn(move || {
+        dump.details([Param { name: "number", value: Value::Uint(6) }].into_iter()).unwrap();
+        drop(dump);
+        let wrong = set.reply(0, [Param::new("nothing", "x")].into_iter()).unwrap_err();
+        assert!(wrong.to_string().contains("nothing"), "{wrong}");
+        set.reply(4, [].into_iter()).unwrap();
+        set.reply(4, [].into_iter()).unwrap_err();
+    })
+    .join()
+    .unwrap();
+    assert_eq!(client.field("light_set_reply", "retval"), 4);
+    assert_eq!(client.field("lights_details", "number"), 6);
+    assert_eq!(client.field("control_ping_reply", "context"), 3);
+}
+
+#[test]
+fn an_answer_to_a_client_that_has_gone_harms_nobody() {
+    let (set, sets) = keep();
+    let server = Server::with(API, |_| {}, vec![("light_set", set)]);
+    let mut gone = server.client();
+    gone.ask("light_set", &[]);
+    let mut request = sets.recv_timeout(SOON).unwrap();
+    drop(gone);
+    server.wait_for("it has left", |stats| stats.subscribers == 0);
+    let mut newcomer = server.client();
+    request.reply(3, [].into_iter()).unwrap();
+    newcomer.ping();
+
+    // Nor does one after the end of the hub.
+    let mut client = server.client();
+    client.ask("light_set", &[]);
+    let mut request = sets.recv_timeout(SOON).unwrap();
+    drop(server);
+    request.reply(3, [].into_iter()).unwrap();
+}
+
+#[test]
+fn requests_without_end_are_not_stored_without_end() {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keeper = kept.clone();
+    let set: Handler = Box::new(move |request| keeper.lock().unwrap().push(request));
+    let server = Server::with(API, |_| {}, vec![("light_set", set)]);
+    let mut client = server.client();
+    let count = 5000;
+    let mut writer = Client { stream: client.stream.try_clone().unwrap(), ..server.client() };
+    writer.index = client.index;
+    let writing = thread::spawn(move || {
+        for _ in 0..count {
+            writer.ask("light_set", &[]);
+        }
+    });
+    let (mut answered, mut most) = (0, 0);
+    let end = Instant::now() + SOON;
+    while answered < count {
+        let requests = std::mem::take(&mut *kept.lock().unwrap());
+        most = most.max(requests.len());
+        for mut request in requests {
+            request.reply(0, [].into_iter()).unwrap();
+            assert_eq!(client.field("light_set_reply", "retval"), 0);
+            answered += 1;
+        }
+        assert!(Instant::now() < end, "{answered} of {count} were answered");
+        thread::yield_now();
+    }
+    assert!(most <= 1024, "{most} requests waited at once");
+    writing.join().unwrap();
+}

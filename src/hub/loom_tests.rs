@@ -83,6 +83,31 @@ fn a_push_is_seen_by_a_worker_that_goes_to_sleep_or_wakes_it() {
 }
 
 #[test]
+fn a_push_is_seen_or_ends_a_sleep_in_which_the_worker_takes_events() {
+    loom::model(|| {
+        let shared = Arc::new((Lane::new(128), Epoch::new(), AtomicBool::new(false)));
+        let worker = thread::spawn({
+            let shared = shared.clone();
+            move || {
+                let (lane, epoch, _) = &*shared;
+                let mut taken = 0;
+                let asleep = epoch.fall_asleep();
+                // As sockets have it, that does not end the sleep.
+                take(lane, &mut taken);
+                asleep && taken < 2 && lane.is_empty()
+            }
+        });
+        let (lane, epoch, bell) = &*shared;
+        for number in 0..2 {
+            push(lane, number);
+            epoch.after_push(lane, || bell.store(true, Ordering::SeqCst));
+        }
+        let waits = worker.join().expect("the worker ends");
+        assert!(!waits || bell.load(Ordering::SeqCst), "the worker sleeps with an event in the lane");
+    });
+}
+
+#[test]
 fn one_sleep_is_ended_once_by_each_publisher() {
     loom::model(|| {
         let shared = Arc::new((Lane::new(128), Epoch::new()));

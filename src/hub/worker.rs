@@ -12,7 +12,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 
 use super::lane::Popped;
 use super::promise::Promiser;
-use super::{Command, Poll, Readiness, Shared, Transport};
+use super::{BELL, Command, Poll, Readiness, Shared, Transport};
 use crate::event::Event;
 use crate::log::{Log, log};
 
@@ -174,22 +174,32 @@ impl Worker {
             || self.shared.lanes.iter().any(|lane| !lane.is_empty())
     }
 
-    /// Sleeps until there is something to do, and sees to the sockets; how long it slept.
+    /// Sleeps until a publisher or a command ends that, and sees to the sockets meanwhile; for how long.
     fn sleep(&mut self) -> io::Result<Duration> {
         let since = Instant::now();
         self.found.clear();
-        let waited = if !self.shared.epoch.fall_asleep() || self.has_work() {
-            Ok(())
-        } else {
-            let deadline = self.transports.iter().filter_map(|transport| transport.deadline()).min();
-            let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            self.poll.wait(timeout, &mut self.found)
-        };
+        let waited = if self.shared.epoch.fall_asleep() { self.wait_for_work() } else { Ok(()) };
         self.shared.epoch.wake_up();
         waited?;
         let slept = since.elapsed();
         self.serve_found();
         Ok(slept)
+    }
+
+    /// What happens on sockets alone does not end the sleep: to fall asleep again would cost a barrier,
+    /// and whoever waits for a reply may wait for this very core.
+    fn wait_for_work(&mut self) -> io::Result<()> {
+        while !self.has_work() {
+            let deadline = self.transports.iter().filter_map(|transport| transport.deadline()).min();
+            let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            self.poll.wait(timeout, &mut self.found)?;
+            if self.found.iter().any(|(number, ..)| *number == BELL) {
+                break;
+            }
+            self.serve_found();
+            self.found.clear();
+        }
+        Ok(())
     }
 
     /// Waits on the sockets for at most `timeout`, and sees to those on which something happened.

@@ -82,8 +82,9 @@ pub struct HubOptions {
     pub ring_bytes: usize,
     /// How long closing may take to send what is queued.
     pub flush: Duration,
-    /// How long the worker looks for more events before it sleeps. Longer than a wake-up takes is
-    /// seldom worth it: it may keep a subscriber, which the last write has woken, from its processor.
+    /// How long the worker looks for more events before it sleeps, when they come close one after the
+    /// other. Longer than a wake-up takes is seldom worth it: it may keep a subscriber, which the last
+    /// write has woken, from its processor.
     pub spin: Duration,
 }
 

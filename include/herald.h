@@ -86,7 +86,7 @@ typedef struct herald_hub_options {
     uint32_t flush_ms;
     /**
      * Microseconds that the worker looks for more events before it sleeps, when they come close one
-     * after the other; 5 by default. A publish while it sleeps costs a system call.
+     * after the other; 5 by default. A publish while it sleeps has to wake it.
      */
     uint32_t spin_us;
     /**

@@ -1,8 +1,6 @@
 //! The server of openl2tpd's event socket.
 
-use std::path::PathBuf;
-
-use super::listener::{Allow, ListenError, ListenOptions};
+use super::listener::{ListenError, ListenOptions};
 use super::stream::{Batch, ClientId, Protocol, Received, StreamOptions, StreamServer};
 use crate::event::Event;
 use crate::hub::{LostRecord, Overflow};
@@ -19,13 +17,7 @@ impl EventSock {
     /// The options that a drop-in replacement for openl2tpd's own plugin has.
     pub fn default_options() -> StreamOptions {
         StreamOptions {
-            listen: ListenOptions {
-                path: PathBuf::from(Self::DEFAULT_PATH),
-                mode: 0o660,
-                owner: None,
-                group: None,
-                allow: Allow::default(),
-            },
+            listen: ListenOptions::at(Self::DEFAULT_PATH),
             max_clients: 5,
             queue_bytes: 262_144,
             overflow: Overflow::DropNewest,

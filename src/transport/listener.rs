@@ -57,6 +57,19 @@ pub struct ListenOptions {
     pub allow: Allow,
 }
 
+impl ListenOptions {
+    /// At a path, with mode 0660 and nothing else that is special.
+    pub fn at(path: &str) -> Self {
+        ListenOptions {
+            path: PathBuf::from(path),
+            mode: 0o660,
+            owner: None,
+            group: None,
+            allow: Allow::default(),
+        }
+    }
+}
+
 /// Why listening failed.
 #[derive(Debug)]
 pub enum ListenError {

@@ -39,7 +39,7 @@ pub struct herald_hub_options {
     /// Milliseconds that closing may take to send what is queued; 200 by default.
     pub flush_ms: u32,
     /// Microseconds that the worker looks for more events before it sleeps, when they come close one
-    /// after the other; 5 by default. A publish while it sleeps costs a system call.
+    /// after the other; 5 by default. A publish while it sleeps has to wake it.
     pub spin_us: u32,
     /// Receives the library's messages; NULL drops them.
     pub log: herald_log,

@@ -76,41 +76,6 @@ pub unsafe extern "C" fn herald_hub_serve_event_sock(
     })
 }
 
-/// # Safety
-///
-/// As for [`herald_hub_serve_event_sock`].
-unsafe fn serve(hub: *mut herald_hub, options: *const herald_event_sock_options) -> Result<(), Failure> {
-    // SAFETY: null or open, as the caller promised.
-    let herald_hub(hub, log, ..) = unsafe { borrow(hub) }?;
-    // SAFETY: the caller's options begin with their size; zero is valid for every field.
-    let chosen = match unsafe { sized(options, "options") }? {
-        // SAFETY: its pointers are valid, as the caller promised.
-        Some(options) => unsafe { read(&options) }?,
-        None => EventSock::default_options(),
-    };
-    hub.add(Box::new(EventSock::listen(chosen, log.clone())?))?;
-    Ok(())
-}
-
-/// # Safety
-///
-/// The pointers in the options are null or valid.
-unsafe fn read(options: &herald_event_sock_options) -> Result<StreamOptions, Failure> {
-    let given = Given {
-        path: options.path,
-        mode: options.mode,
-        max_clients: options.max_clients,
-        owner: options.owner,
-        group: options.group,
-        allow_uids: (options.allow_uids, options.allow_uids_count),
-        allow_gids: (options.allow_gids, options.allow_gids_count),
-        queue_bytes: options.queue_bytes,
-        overflow: options.overflow,
-    };
-    // SAFETY: as the caller promised.
-    unsafe { given.read(EventSock::default_options()) }
-}
-
 /// What the options of all stream servers have.
 pub(super) struct Given {
     pub path: *const c_char,
@@ -122,6 +87,41 @@ pub(super) struct Given {
     pub allow_gids: (*const u32, usize),
     pub queue_bytes: usize,
     pub overflow: herald_overflow,
+}
+
+/// What is [`Given`] in an options struct of any of them: C has no struct that they could share, since
+/// each may only grow at its end.
+macro_rules! given {
+    ($options:expr) => {
+        $crate::host::capi::server::Given {
+            path: $options.path,
+            mode: $options.mode,
+            max_clients: $options.max_clients,
+            owner: $options.owner,
+            group: $options.group,
+            allow_uids: ($options.allow_uids, $options.allow_uids_count),
+            allow_gids: ($options.allow_gids, $options.allow_gids_count),
+            queue_bytes: $options.queue_bytes,
+            overflow: $options.overflow,
+        }
+    };
+}
+pub(super) use given;
+
+/// # Safety
+///
+/// As for [`herald_hub_serve_event_sock`].
+unsafe fn serve(hub: *mut herald_hub, options: *const herald_event_sock_options) -> Result<(), Failure> {
+    // SAFETY: null or open, as the caller promised.
+    let herald_hub(hub, log, ..) = unsafe { borrow(hub) }?;
+    // SAFETY: the caller's options begin with their size; zero is valid for every field.
+    let chosen = match unsafe { sized(options, "options") }? {
+        // SAFETY: its pointers are valid, as the caller promised.
+        Some(options) => unsafe { given!(options).read(EventSock::default_options()) }?,
+        None => EventSock::default_options(),
+    };
+    hub.add(Box::new(EventSock::listen(chosen, log.clone())?))?;
+    Ok(())
 }
 
 impl Given {

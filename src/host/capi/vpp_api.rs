@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::error::{Failure, answer};
 use super::publish::with_params;
-use super::server::Given;
+use super::server::given;
 use super::{
     HERALD_ERROR_API, HERALD_ERROR_INTERNAL, HERALD_ERROR_MESSAGE, borrow, herald_error, herald_hub,
     herald_overflow, herald_param, herald_request, herald_request_handler, sized, slice, text,
@@ -147,19 +147,8 @@ unsafe fn serve(
 /// The pointers in the options are null or valid.
 unsafe fn read(options: &herald_vpp_api_options) -> Result<VppApiOptions, Failure> {
     let mut chosen = VppApiOptions::default();
-    let given = Given {
-        path: options.path,
-        mode: options.mode,
-        max_clients: options.max_clients,
-        owner: options.owner,
-        group: options.group,
-        allow_uids: (options.allow_uids, options.allow_uids_count),
-        allow_gids: (options.allow_gids, options.allow_gids_count),
-        queue_bytes: options.queue_bytes,
-        overflow: options.overflow,
-    };
     // SAFETY: as the caller promised.
-    chosen.stream = unsafe { given.read(chosen.stream) }?;
+    chosen.stream = unsafe { given!(options).read(chosen.stream) }?;
     match options.message_bytes as usize {
         0 => {}
         bytes if bytes >= VppApiOptions::LEAST_LONGEST => chosen.longest = bytes,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use herald_vpp_api::Rules;
 
-use super::listener::{Allow, ListenError, ListenOptions};
+use super::listener::{ListenError, ListenOptions};
 use super::stream::{StreamOptions, StreamServer};
 use crate::hub::{Hub, Overflow};
 use crate::log::{Level, Log};
@@ -51,13 +51,7 @@ impl Default for VppApiOptions {
     fn default() -> Self {
         VppApiOptions {
             stream: StreamOptions {
-                listen: ListenOptions {
-                    path: PathBuf::from(VppApi::DEFAULT_PATH),
-                    mode: 0o660,
-                    owner: None,
-                    group: None,
-                    allow: Allow::default(),
-                },
+                listen: ListenOptions::at(VppApi::DEFAULT_PATH),
                 max_clients: 64,
                 queue_bytes: 1 << 20,
                 overflow: Overflow::DropNewest,

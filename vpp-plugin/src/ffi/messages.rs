@@ -1,6 +1,6 @@
 //! The message table: VPP learns which messages there are, and which function handles which request.
 
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{c_char, c_void};
 
 use herald_vpp_api::frame::{self, HEADER};
 use herald_vpp_api::{Api, json};
@@ -10,6 +10,7 @@ use vpp_plugin::bindings::{
 };
 use vpp_plugin::vppinfra::vec::Vec as VppVec;
 
+use super::output::c_text;
 use crate::entry::enter;
 use crate::handlers::{ENABLE, Handler, WANT};
 
@@ -18,7 +19,7 @@ pub const REQUEST_LENGTH: usize = 2 + 4 + 4 + 1 + 4;
 
 /// Enters the API's messages into VPP's table, and answers with the id of the first.
 pub fn register(api: &Api) -> Result<u16, String> {
-    let name = CString::new(format!("{}_{:08x}", api.name(), api.file_crc())).unwrap_or_default();
+    let name = c_text(&format!("{}_{:08x}", api.name(), api.file_crc()));
     let count = api.messages().len().try_into().map_err(|_| "too many messages".to_owned())?;
     // SAFETY: VPP's API main is static; VPP copies the name.
     let (main, base) =
@@ -109,5 +110,5 @@ unsafe extern "C" fn size(_message: *mut c_void) -> uword {
 
 /// VPP keeps pointers to the texts of the table for as long as it runs.
 fn static_text(text: &str) -> *mut c_char {
-    CString::new(text.replace('\0', " ")).unwrap_or_default().into_raw()
+    c_text(text).into_raw()
 }

@@ -64,6 +64,7 @@ pub fn interface_of_hardware(hardware: u32) -> Option<u32> {
     hardware_of.as_slice().iter().position(|of| *of == hardware)?.try_into().ok()
 }
 
-fn c_text(text: &str) -> CString {
+/// A text for VPP, with a space for each NUL, at which it would end.
+pub(super) fn c_text(text: &str) -> CString {
     CString::new(text.replace('\0', " ")).unwrap_or_default()
 }

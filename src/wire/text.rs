@@ -65,39 +65,61 @@ pub fn encode_parts<'a>(name: &str, params: impl Iterator<Item = Param<'a>>, out
 }
 
 fn is_misread_as_name(name: &[u8]) -> bool {
-    !is_plain(name)
-        && (name.first() == Some(&b'"')
-            || name.last() == Some(&b':')
-            || breaks_line(name)
-            || find_separator(name).is_some())
+    name.first() == Some(&b'"')
+        || (holds_any(name, b":\n\r")
+            && (name.last() == Some(&b':') || breaks_line(name) || find_separator(name).is_some()))
 }
 
 fn is_misread_as_value(value: &[u8], named: bool) -> bool {
-    !is_plain(value)
-        && (value.first() == Some(&b'"')
-            || breaks_line(value)
-            || (!named && find_separator(value).is_some()))
-}
-
-/// Whether one pass over a text shows that it need not be quoted, wherever it stands.
-fn is_plain(text: &[u8]) -> bool {
-    find(text, |byte| matches!(byte, b'"' | b':' | b'\n' | b'\r')).is_none()
+    value.first() == Some(&b'"')
+        || breaks_line(value)
+        || (!named && holds_any(value, b":") && find_separator(value).is_some())
 }
 
 /// Whether it holds a newline or a carriage return.
 fn breaks_line(text: &[u8]) -> bool {
-    find(text, |byte| byte == b'\n' || byte == b'\r').is_some()
+    holds_any(text, b"\n\r")
+}
+
+/// Whether a text holds any of these bytes, none of which is zero. It looks at eight bytes at a time,
+/// at some of them twice: most texts are short, and a loop over their bytes is what they would cost.
+fn holds_any<const N: usize>(text: &[u8], wanted: &[u8; N]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    // A byte that is zero borrows from its highest bit.
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
+    let found =
+        |word| wanted.iter().fold(0, |bits, &byte| bits | has_zero(word ^ (ONES * u64::from(byte))));
+    let (words, rest) = text.as_chunks();
+    if words.iter().any(|word| found(u64::from_ne_bytes(*word)) != 0) {
+        return true;
+    }
+    let word = |a: u32, b: u32| u64::from(a) << 32 | u64::from(b);
+    let last = match (text.last_chunk(), text.first_chunk(), text.last_chunk()) {
+        _ if rest.is_empty() => return false,
+        (Some(last), ..) => u64::from_ne_bytes(*last),
+        (None, Some(a), Some(b)) => word(u32::from_ne_bytes(*a), u32::from_ne_bytes(*b)),
+        _ => {
+            let at = |at: usize| u32::from(rest[at]);
+            word(at(0), at(rest.len() / 2) << 8 | at(rest.len() - 1))
+        }
+    };
+    found(last) != 0
 }
 
 fn find_separator(text: &[u8]) -> Option<usize> {
     text.windows(2).position(|pair| pair == b"::")
 }
 
+#[inline]
 fn put(text: &[u8], quoted: bool, out: &mut Vec<u8>) {
-    if !quoted {
-        out.extend_from_slice(text);
-        return;
+    match quoted {
+        false => out.extend_from_slice(text),
+        true => put_quoted(text, out),
     }
+}
+
+#[cold]
+fn put_quoted(text: &[u8], out: &mut Vec<u8>) {
     let end = text.iter().rposition(|&byte| byte != b'\\').map_or(0, |last| last + 1);
     let (within, behind) = text.split_at(end);
     out.push(b'"');

@@ -41,9 +41,14 @@ impl Lines {
         })
     }
 
+    /// Whether there are any.
+    pub fn any(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
+    }
+
     /// Those that wait. They may be kept a little longer, if the worker is just adding some.
     pub fn take(&self) -> Taken {
-        if !self.any.load(Ordering::Relaxed) {
+        if !self.any() {
             return Taken(Vec::new());
         }
         Taken(self.waiting.try_lock().map_or_else(

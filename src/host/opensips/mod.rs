@@ -13,6 +13,7 @@ mod sender;
 
 use std::borrow::Cow;
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::iter::successors;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -340,19 +341,12 @@ unsafe extern "C" fn raise(
 unsafe fn encode(name: *const Str, params: *const Params, format: Format, out: &mut Vec<u8>) {
     // SAFETY: null, or a name that lives during the call.
     let name = unsafe { name.as_ref().and_then(|name| name.bytes()) }.unwrap_or_default();
-    let name = match std::str::from_utf8(name) {
-        Ok(name) => Cow::Borrowed(name),
-        Err(_) => String::from_utf8_lossy(name),
+    let name = as_str(name).map_or_else(|| String::from_utf8_lossy(name), Cow::Borrowed);
+    // SAFETY: null, or a list that lives during the call, with all its texts.
+    let params = unsafe {
+        let first = params.as_ref().and_then(|params| params.first.as_ref());
+        successors(first, |param| param.next.as_ref()).map(|param| convert(param))
     };
-    // SAFETY: null, or the head of a list that lives during the call.
-    let mut next = unsafe { params.as_ref() }.map_or(null(), |params| params.first);
-    let params = std::iter::from_fn(|| {
-        // SAFETY: null at the end, else the next of the list.
-        let param = unsafe { next.as_ref() }?;
-        next = param.next;
-        // SAFETY: its texts live during the call.
-        Some(unsafe { convert(param) })
-    });
     format.encode_parts(&name, params, out);
 }
 
@@ -367,7 +361,17 @@ unsafe fn convert<'a>(param: &abi::Param) -> Param<'a> {
         // SAFETY: as the caller promised.
         unsafe { param.value.bytes() }.map_or(Value::Null, Value::Str)
     };
-    // SAFETY: as the caller promised. A name that is not UTF-8 cannot be a name of ours.
+    // SAFETY: as the caller promised.
     let name = unsafe { param.name.bytes() }.unwrap_or_default();
-    Param { name: std::str::from_utf8(name).unwrap_or("?"), value }
+    // What is not UTF-8 cannot be a name of ours.
+    Param { name: as_str(name).unwrap_or("?"), value }
+}
+
+/// The bytes as a string, if they are one. Names are ASCII, which is quicker to see than UTF-8.
+fn as_str(bytes: &[u8]) -> Option<&str> {
+    match bytes.is_ascii() {
+        // SAFETY: ASCII is UTF-8.
+        true => Some(unsafe { std::str::from_utf8_unchecked(bytes) }),
+        false => std::str::from_utf8(bytes).ok(),
+    }
 }

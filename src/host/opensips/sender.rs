@@ -85,10 +85,19 @@ pub fn with<T>(common: &Common, body: impl FnOnce(&mut Sender) -> T) -> T {
         _ => Box::new(Sender::new(common.clone(), generation)),
     };
     let result = body(&mut sender);
+    if sender.lines.iter().any(|lines| lines.any()) {
+        put_back_and_write(sender);
+    } else {
+        SENDER.set(Some(sender));
+    }
+    result
+}
+
+#[cold]
+fn put_back_and_write(sender: Box<Sender>) {
     let lines = sender.lines.each_ref().map(|lines| lines.take());
     SENDER.set(Some(sender));
     lines.into_iter().for_each(Taken::write);
-    result
 }
 
 /// Ends this process's sender: what waits is sent, within the hub's bound.
@@ -101,6 +110,7 @@ pub fn end() {
 }
 
 impl Sender {
+    #[cold]
     fn new(common: Common, generation: u32) -> Self {
         let arena = common.arena.with_next_row();
         let lines = <[Arc<Lines>; 2]>::default();
@@ -118,8 +128,8 @@ impl Sender {
     }
 
     /// The arena, with this process's counters.
-    pub fn arena(&self) -> Arena {
-        self.common.arena
+    pub fn arena(&self) -> &Arena {
+        &self.common.arena
     }
 
     /// Counts for this process.
@@ -163,6 +173,7 @@ impl Sender {
     }
 
     /// Makes an outlet, if the place is still there, and closes those whose places are not.
+    #[cold]
     fn open(&mut self, key: Key) {
         let Common { arena, .. } = self.common;
         for place in &mut self.outlets {
@@ -174,6 +185,7 @@ impl Sender {
     }
 
     /// Hands what is in the buffer to the worker.
+    #[inline(never)]
     fn queue(&mut self, key: Key) -> bool {
         if self.hub.is_none() {
             self.hub = self.start_worker();
@@ -229,10 +241,12 @@ impl Sender {
     }
 
     /// Counts and reports an event that is dropped.
+    #[cold]
     fn dropped(&mut self, key: Key, cause: Tally, why: Option<&str>) {
         self.common.dropped(key, cause, why, &mut self.limiter, &self.log);
     }
 
+    #[cold]
     fn report(&mut self, message: std::fmt::Arguments<'_>) {
         self.limiter.write(&self.log, Level::Warning, message);
     }

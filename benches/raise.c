@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * raise: what an event costs a SIP worker of OpenSIPS, with Herald and the stock way: build the
- * payload (for JSON with cJSON, as the core does), one sendto. One subscriber, in a process of its
- * own: over UDP, flat out; at a unix socket, which holds about ten datagrams, as many as it holds
- * before it is read. Both ways take turns; medians of the turns, and their quartiles.
+ * payload (for JSON with cJSON, as the core does), one sendto. One subscriber, a blocking recv in a
+ * process of its own, that keeps up: as many events at a time as a unix socket holds, the next when
+ * it has read them. Both ways take turns; medians of the turns, and their quartiles.
  *
  * Then four processes that raise flat out to 16 unix subscribers, of which one never reads.
  *
@@ -60,7 +60,7 @@ static str name = { "E_PIKE_BLOCKED", 14 };
 static struct sockaddr *to;
 static socklen_t to_size;
 static int out;
-/* What the reader at a unix socket has read; NULL if the subscriber is over UDP. */
+/* How many events the subscriber has read. */
 static long *seen;
 
 static void make_event(void)
@@ -147,13 +147,13 @@ static double turn(int (*way)(void))
 {
     double spent = 0;
     for (int i = 0; i < EVENTS; i += AT_ONCE) {
-        long before = seen ? load_of(seen) : 0;
+        long before = load_of(seen);
         double start = seconds();
         for (int n = 0; n < AT_ONCE; n++)
             if (way() != 0)
                 abort();
         spent += seconds() - start;
-        while (seen && load_of(seen) < before + AT_ONCE)
+        while (load_of(seen) < before + AT_ONCE)
             sched_yield();
     }
     return spent * 1e9 / EVENTS;
@@ -198,7 +198,7 @@ static sock *subscribe(const transport *to, char *address)
 static void measure(const char *library, const char *format, int (*stock)(void), char *address)
 {
     load(library, format);
-    by = seen ? unix_socket : udp;
+    by = to->sa_family == AF_UNIX ? unix_socket : udp;
     subscription = subscribe(by, address);
     double ours[TURNS], theirs[TURNS], ratios[TURNS];
     for (int i = 0; i < TURNS; i++) {
@@ -209,7 +209,7 @@ static void measure(const char *library, const char *format, int (*stock)(void),
     qsort(ours, TURNS, sizeof *ours, by_size);
     qsort(theirs, TURNS, sizeof *theirs, by_size);
     qsort(ratios, TURNS, sizeof *ratios, by_size);
-    printf("| %s, %s | %.0f (%.0f–%.0f) | %.0f (%.0f–%.0f) | %.2f |\n", seen ? "unix" : "UDP", format, ours[TURNS / 2], ours[TURNS / 4],
+    printf("| %s, %s | %.0f (%.0f–%.0f) | %.0f (%.0f–%.0f) | %.2f |\n", by == udp ? "UDP" : "unix", format, ours[TURNS / 2], ours[TURNS / 4],
            ours[TURNS * 3 / 4], theirs[TURNS / 2], theirs[TURNS / 4], theirs[TURNS * 3 / 4], ratios[TURNS / 2]);
     fflush(stdout);
 }
@@ -326,8 +326,7 @@ static int one_subscriber(const char *library, int in, char *address)
     int failed = 0;
     pid_t reader = fork();
     while (reader == 0 && recv(in, buffer, sizeof buffer, 0) >= 0)
-        if (seen)
-            __atomic_fetch_add(seen, 1, __ATOMIC_RELEASE);
+        __atomic_fetch_add(seen, 1, __ATOMIC_RELEASE);
     for (int i = 0; i < 2; i++) {
         if (fork() == 0) {
             measure(library, i ? "json" : "text", i ? stock_json : stock_text, address);
@@ -350,6 +349,7 @@ int main(int argc, char **argv)
     if (!mkdtemp(directory))
         return 1;
     make_event();
+    seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     printf("\n## OpenSIPS: what raise costs the SIP worker, ns per event, one subscriber\n\n"
            "| subscriber, format | Herald | stock way | ratio |\n| --- | --- | --- | --- |\n");
     fflush(stdout);
@@ -372,7 +372,6 @@ int main(int argc, char **argv)
     if (bind(in, to, to_size) < 0)
         return 1;
     out = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
-    seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     failed |= one_subscriber(argv[1], in, path.sun_path);
     unlink(path.sun_path);
 

@@ -68,6 +68,8 @@ enum What {
     VppApi,
     /// The real clients of the VPP API
     VppClients,
+    /// Events of a real OpenSIPS
+    Opensips,
 }
 
 /// What the program starts itself for.
@@ -127,7 +129,7 @@ fn bench(options: &Options) -> Result<()> {
     };
     let wanted = |what| options.only.is_empty() || options.only.contains(&what);
     type Measure = fn(&mut Bench) -> Result<()>;
-    let measures: [(What, Measure); 8] = [
+    let measures: [(What, Measure); 9] = [
         (What::Publish, measure::publish::measure),
         (What::Stopped, measure::stopped::measure),
         (What::Flood, measure::flood::measure),
@@ -136,6 +138,7 @@ fn bench(options: &Options) -> Result<()> {
         (What::Memory, measure::resources::memory),
         (What::VppApi, measure::vpp_api::measure),
         (What::VppClients, measure::vpp_clients::measure),
+        (What::Opensips, measure::opensips::measure),
     ];
     let mut failed = false;
     for (what, measure) in measures {

@@ -2,6 +2,7 @@
 
 pub mod flood;
 pub mod latency;
+pub mod opensips;
 pub mod publish;
 pub mod resources;
 pub mod stopped;

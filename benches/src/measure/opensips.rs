@@ -50,16 +50,14 @@ fn row(tree: &Path, version: &[String], turns: usize) -> Result<[String; 4]> {
     let stock = start(&module(tree, "event_datagram"), 1)?;
     let herald = start(&env::current_exe()?.with_file_name("libherald.so"), 2)?;
     let mut costs = [const { Vec::new() }; 3];
+    let hosts = [herald, stock];
     for turn in 0..turns {
-        // Whoever is first finds colder caches.
-        let cost = |host: &Host| host.cost(&read);
-        let (ours, theirs) = match turn % 2 {
-            0 => (cost(&herald)?, cost(&stock)?),
-            _ => {
-                let theirs = cost(&stock)?;
-                (cost(&herald)?, theirs)
-            }
-        };
+        // They take turns in being the first, too.
+        let mut cost = [0.0; 2];
+        for which in [turn % 2, (turn + 1) % 2] {
+            cost[which] = hosts[which].cost(&read)?;
+        }
+        let [ours, theirs] = cost;
         for (costs, cost) in costs.iter_mut().zip([ours, theirs, ours / theirs]) {
             costs.push(cost);
         }

@@ -564,9 +564,17 @@ fn a_bad_configuration_is_reported_with_line_and_key_and_the_defaults_are_used()
         assert!(line.ends_with("the defaults are used instead"), "{line}");
         has_the_defaults(host);
     }
-    let missing = "export HERALD_CONFIG=$DIR/missing.toml";
-    let Some(setup) = Setup::with_private_tmp(test, missing) else { return };
-    let host = setup.start();
-    host.wait_for_log("missing.toml: cannot read it");
-    has_the_defaults(host);
+    for (commands, complaint) in [
+        ("export HERALD_CONFIG=$DIR/missing.toml", "missing.toml: cannot read it"),
+        // A variable that is empty names no file; what is in /etc is there, and cannot be read.
+        (
+            "export HERALD_CONFIG=; mkdir /etc/herald; ln -s herald.toml /etc/herald/herald.toml",
+            "/etc/herald/herald.toml: cannot read it",
+        ),
+    ] {
+        let Some(setup) = Setup::with_private_tmp(test, commands) else { return };
+        let host = setup.start();
+        host.wait_for_log(complaint);
+        has_the_defaults(host);
+    }
 }

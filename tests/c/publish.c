@@ -73,6 +73,7 @@ static void the_log(void)
     serve(hub, path);
     SAME(j.lines, 1);
     CHECK(strstr(j.last, path) != NULL);
+    serve(hub, path_of("two\nlines")); /* in one, of the log */
     journal_hold(&j, path);
     CHECK(strstr(j.last, "protocol error") != NULL);
     journal_let_go(&j);

@@ -117,7 +117,7 @@ fn callback_log(callback: herald_log, context: *mut c_void) -> Log {
     let context = Context(context);
     Log::new(move |level: Level, message: &str| {
         let context: &Context = &context;
-        let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
+        let message = CString::new(message).unwrap_or_default();
         // SAFETY: the callback and its context are the caller's, valid until the hub is closed.
         unsafe { callback(context.0, level as i32, message.as_ptr()) };
     })

@@ -10,8 +10,12 @@
  * wrong. The numbers are never reused.
  *
  * Structs that the caller fills in begin with their size, so that programs built against an
- * older header go on working: `herald_hub_options options = { sizeof options };`. A field that
- * is 0 or NULL has its default. Fields are only ever appended.
+ * older header go on working:
+ *
+ *     herald_hub_options options = { 0 }; // in C++ { }
+ *     options.size = sizeof options;
+ *
+ * A field that is 0 or NULL has its default. Fields are only ever appended.
  *
  * Threads: every function can be called from any thread unless it says otherwise.
  *
@@ -511,7 +515,8 @@ typedef struct herald_vpp_api_options {
 #define HERALD_ERROR_RING_FULL 8
 
 /**
- * The event is larger than the ring, or a name is longer than 65535 bytes.
+ * The event is larger than the ring, has more than 65535 parameters, or a name is longer than 65535
+ * bytes.
  */
 #define HERALD_ERROR_TOO_LARGE 9
 
@@ -827,13 +832,15 @@ herald_error herald_hub_add_datagram(struct herald_hub *hub,
                                      const struct herald_datagram_options *options);
 
 /**
- * Reads what a hub has counted. `stats->size` must be set.
+ * Reads what a hub has counted. `stats->size` must be set. A field that this version of the library does
+ * not know is set to 0.
  *
  * Not to be called where siglongjmp() can leave it: it takes a lock.
  *
  * Errors: HERALD_ERROR_NULL, HERALD_ERROR_SIZE, HERALD_ERROR_FORKED.
  */
-herald_error herald_hub_stats(struct herald_hub *hub, struct herald_stats *stats);
+herald_error herald_hub_stats(struct herald_hub *hub,
+                              struct herald_stats *stats);
 
 /**
  * Reads what has been counted for each subscriber. Writes up to `capacity` elements to `list`

@@ -73,6 +73,7 @@ cases! {
         invalid_server_options
         invalid_events
         sizes_of_structs
+        counts_that_cannot_be
         what_stands_in_the_way
         a_socket_in_use
         paths_that_cannot_be

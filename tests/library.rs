@@ -170,6 +170,26 @@ fn the_header_can_be_included_twice() {
 }
 
 #[test]
+fn options_are_made_as_the_header_says() {
+    let header = header();
+    let (comment, _) = header.split_once("*/").unwrap();
+    let example: String = comment.lines().filter_map(|line| line.strip_prefix(" *     ")).fold(
+        String::new(),
+        |all, line| {
+            let (code, hint) = line.split_once(" // in C++ ").unwrap_or((line, "{ 0 }"));
+            all + &format!(
+                "#ifdef __cplusplus\n{}\n#else\n{code}\n#endif\n",
+                code.replace("{ 0 }", hint)
+            )
+        },
+    );
+    assert!(example.contains("sizeof options"), "{example}");
+    let text =
+        format!("#include \"herald.h\"\nsize_t made(void)\n{{\n{example}return options.size;\n}}\n");
+    compiles("options_are_made_as_the_header_says", &text);
+}
+
+#[test]
 fn every_c_example_compiles_without_a_warning() {
     let test = "every_c_example_compiles_without_a_warning";
     let directory = kit::directory();

@@ -93,6 +93,7 @@ const SHORT: [(&str, &[&str]); 7] = [
             "invalid_server_options",
             "invalid_events",
             "sizes_of_structs",
+            "counts_that_cannot_be",
             "what_stands_in_the_way",
             "a_socket_in_use",
             "paths_that_cannot_be",

@@ -104,7 +104,8 @@ pub enum PublishError {
     /// The thread's ring is full: events come faster than the worker takes them. The event is
     /// counted, and subscribers are told.
     RingFull,
-    /// The event is larger than the ring, or a name is longer than [`Event::MAX_NAME`].
+    /// The event is larger than the ring, has more than [`Event::MAX_PARAMS`] parameters, or a name is
+    /// longer than [`Event::MAX_NAME`].
     TooLarge,
     /// The hub has been closed.
     Closed,

@@ -20,8 +20,8 @@
  * Threads: every function can be called from any thread unless it says otherwise.
  *
  * Fork: a hub belongs to the process that opened it. In a forked child its descriptors are
- * closed, and every function but herald_hub_close() answers HERALD_ERROR_FORKED; the child opens
- * a hub of its own.
+ * closed, and every function that takes it or its VPP API answers HERALD_ERROR_FORKED, but for
+ * herald_hub_close(); the child opens a hub of its own.
  */
 #ifndef HERALD_H
 #define HERALD_H
@@ -917,7 +917,8 @@ herald_error herald_vpp_api_publish_packed(const struct herald_vpp_api *api,
  * Says how many clients have registered for an event, so that a host can save itself the trouble of
  * making one that nobody gets.
  *
- * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (no such event).
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (no such event),
+ * HERALD_ERROR_FORKED.
  */
 herald_error herald_vpp_api_listeners(const struct herald_vpp_api *api,
                                       const char *event,

@@ -117,8 +117,9 @@ cases! {
     }
     forks {
         a_child_holds_no_descriptor
+        a_child_keeps_what_was_opened_in_the_place_of_ours
         a_child_is_refused
-        a_child_is_refused_statistics_and_attaching
+        a_child_is_refused_all_else
         a_child_that_closes_harms_nobody
         a_child_has_its_own_hub
         a_child_closes_its_parents_hub_after_opening_its_own

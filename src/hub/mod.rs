@@ -35,8 +35,7 @@ use std::time::{Duration, Instant};
 use thread_local::ThreadLocal;
 
 pub use fd::Fd;
-pub(crate) use fork::generation;
-pub use fork::in_child;
+pub(crate) use fork::{generation, in_child};
 pub use poll::{Interest, Poll, Readiness};
 pub use queue::{LostRecord, Overflow, Pushed, Queue};
 pub use stats::{Counter, HubStats, SubscriberStats, TransportStats};

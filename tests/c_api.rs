@@ -84,6 +84,7 @@ cases! {
     }
     publish {
         the_log
+        serving_on_the_hubs_own_thread
         every_type_and_any_number_of_parameters
         every_l2tp_event
         a_full_ring

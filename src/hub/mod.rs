@@ -258,9 +258,13 @@ impl Hub {
         })
     }
 
-    /// Hands a transport to the worker and waits until it is served.
+    /// Hands a transport to the worker and waits until it is served. Refused on the worker's own thread.
     pub fn add(&self, transport: Box<dyn Transport>) -> io::Result<()> {
         let shared = self.own().map_err(io::Error::other)?;
+        if self.is_served_by_this_thread() {
+            let why = "the hub's own thread would wait for itself; serve from another";
+            return Err(io::Error::new(io::ErrorKind::Deadlock, why));
+        }
         let stats = transport.stats();
         let (promiser, answer) = promise();
         // A worker that has ended drops the command, which breaks the promise.

@@ -210,6 +210,20 @@ fn every_c_example_compiles_without_a_warning() {
     }
 }
 
+/// `make demo`.
+#[test]
+fn the_demo_shows_a_sessions_life() {
+    let mut command = Command::new("sh");
+    command.arg(kit::root().join("docs/demo.sh"));
+    command.arg(common::c_example("l2tp_host").parent().unwrap()).arg(library());
+    let shown = kit::run(&mut command).well("docs/demo.sh").out;
+    let events: Vec<_> = shown.lines().filter(|line| line.starts_with("SESSION_")).collect();
+    let up = "SESSION_UP tunnel 1230 session 55638 peer_tunnel 22910 peer_session 64529";
+    let [created, deleted] =
+        ["CREATED", "DELETED"].map(|name| format!("SESSION_{name} tunnel 1230 session 55638"));
+    assert_eq!(events, [&created, up, "SESSION_DOWN tunnel 1230 session 55638", &deleted], "{shown}");
+}
+
 /// A function that the header declares, and the comment right before it.
 struct Function {
     name: String,

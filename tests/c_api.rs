@@ -92,6 +92,11 @@ cases! {
         a_full_queue_disconnects
         statistics
     }
+    costs {
+        nothing_is_allocated
+        no_system_call_once_the_worker_is_woken
+        only_those_that_wake_the_worker
+    }
     datagrams {
         refused_options
         both_formats

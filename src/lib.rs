@@ -7,8 +7,8 @@
 //! host  →  event  →  hub  →  wire  →  transport  →  subscriber
 //! ```
 //!
-//! - [`host`]: the programs that load us: openl2tpd, and any C program through `herald.h`. The
-//!   only place with `unsafe`.
+//! - [`host`]: the programs that load us: openl2tpd, OpenSIPS, and any C program through `herald.h`.
+//!   The only place with `unsafe`.
 //! - [`event`]: what happened: a name and typed parameters.
 //! - [`hub`]: from a publish that never blocks to one bounded queue per subscriber, and the worker
 //!   thread in between.

@@ -188,8 +188,9 @@ enum Command {
 
 /// A running hub. Dropping it closes it.
 ///
-/// All methods can be called from any thread. In a forked child every method but `drop` answers
-/// that the hub is not its own.
+/// All methods can be called from any thread. In a forked child [`Hub::publish`], [`Hub::add`] and
+/// [`Hub::attach_thread`] answer that the hub is not its own, and closing or dropping it leaves the
+/// parent's alone; what it has counted is not to be asked for.
 pub struct Hub {
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,

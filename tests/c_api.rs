@@ -131,6 +131,7 @@ cases! {
         a_child_closes_its_parents_hub_after_opening_its_own
         a_child_that_stays
         a_live_socket_is_not_stolen
+        a_dead_socket_is_replaced_by_one_of_many
         many_children_of_a_busy_parent
     }
     jumps {

@@ -301,6 +301,65 @@ static void a_live_socket_is_not_stolen(void)
     end(&p);
 }
 
+/* Leaves a socket at the path on which nobody listens. */
+static void leave_dead_socket(const char *path)
+{
+    struct sockaddr_un address;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    memset(&address, 0, sizeof address);
+    address.sun_family = AF_UNIX;
+    strcpy(address.sun_path, path);
+    CHECK(bind(fd, (struct sockaddr *)&address, sizeof address) == 0);
+    close(fd);
+}
+
+/* Processes that find the same dead socket at the same time: one replaces it, and keeps it. */
+static void a_dead_socket_is_replaced_by_one_of_many(void)
+{
+    enum { MANY = 8 };
+    const char *path = path_of("evt");
+    uint32_t round, rounds = scaled(100);
+    for (round = 0; round < rounds; round++) {
+        int ready[2], start[2], answers[2], end[2], child, served = 0;
+        herald_event_sock_options options = sock_options(path);
+        unsigned char answer = 0;
+        leave_dead_socket(path);
+        CHECK(pipe(ready) == 0 && pipe(start) == 0 && pipe(answers) == 0 && pipe(end) == 0);
+        for (child = 0; child < MANY; child++) {
+            herald_hub *hub;
+            if (fork() != 0) continue;
+            close(start[1]);
+            close(end[1]);
+            hub = open_hub(NULL);
+            CHECK(write(ready[1], &answer, 1) == 1);
+            CHECK(read(start[0], &answer, 1) == 0);
+            answer = (unsigned char)herald_hub_serve_event_sock(hub, &options);
+            CHECK(write(answers[1], &answer, 1) == 1);
+            CHECK(read(end[0], &answer, 1) == 0);
+            close_hub(hub);
+            leave_child();
+        }
+        for (child = 0; child < MANY; child++) CHECK(read(ready[0], &answer, 1) == 1);
+        close(start[1]);
+        for (child = 0; child < MANY; child++) {
+            CHECK(read(answers[0], &answer, 1) == 1);
+            CHECK(answer == HERALD_OK || answer == HERALD_ERROR_IN_USE);
+            served += answer == HERALD_OK;
+        }
+        SAME(served, 1);
+        close(try_connect(path));
+        close(end[1]);
+        for (child = 0; child < MANY; child++) CHECK(wait(NULL) > 0);
+        CHECK(access(path, F_OK) != 0);
+        close(ready[0]);
+        close(ready[1]);
+        close(start[0]);
+        close(answers[0]);
+        close(answers[1]);
+        close(end[0]);
+    }
+}
+
 static bool enough;
 
 static void *publish_on(void *argument)
@@ -350,6 +409,7 @@ int main(int argc, char **argv)
          a_child_closes_its_parents_hub_after_opening_its_own},
         {"a_child_that_stays", a_child_that_stays},
         {"a_live_socket_is_not_stolen", a_live_socket_is_not_stolen},
+        {"a_dead_socket_is_replaced_by_one_of_many", a_dead_socket_is_replaced_by_one_of_many},
         {"many_children_of_a_busy_parent", many_children_of_a_busy_parent},
     };
     return run_tests(argc, argv, tests, COUNT_OF(tests));

@@ -53,7 +53,7 @@ unsafe fn text<'a>(pointer: *const c_char, what: &str) -> Result<&'a str, Failur
 /// Whether a struct of which at least one field follows its size can have this one. `sizeof` of a pointer to
 /// it, and what happens to be in memory, is none.
 fn is_size(size: usize) -> bool {
-    (size_of::<usize>() + 1..=4096).contains(&size) && size % align_of::<usize>() == 0
+    (size_of::<usize>() + 1..=4096).contains(&size) && size.is_multiple_of(align_of::<usize>())
 }
 
 /// Reads a struct that begins with its size. What an older caller's struct does not have is zero,

@@ -705,6 +705,9 @@ herald_error herald_hub_open(const struct herald_hub_options *options, struct he
  * removes the sockets and ends the worker thread. Sets `*hub` to NULL, so that closing it again
  * does nothing.
  *
+ * A worker that is held up by the program's own log or handler is waited for a second longer, and then
+ * left behind, which the log is told: it ends when it is let go, and may log until then.
+ *
  * No other thread may use the hub any more. In a forked child it frees the child's copy, and
  * leaves the parent's subscribers and sockets alone.
  *

@@ -108,7 +108,8 @@ fn no_signal_handler_is_installed_or_changed() {
 
 #[test]
 fn a_host_that_does_not_ignore_sigpipe_is_not_killed_by_it() {
-    let mut host = with_changed_host(&[("signal(SIGPIPE, SIG_IGN)", "signal(SIGPIPE, SIG_DFL)")]).start();
+    let mut host =
+        with_changed_host(&[("signal(SIGPIPE, SIG_IGN)", "signal(SIGPIPE, SIG_DFL)")]).start();
     assert_eq!(proc::signals(host.pid(), host.pid(), "SigIgn") & 1 << (libc::SIGPIPE - 1), 0);
     for _ in 0..30 {
         drop(host.subscriber_when_there_is_room(ALL));
@@ -508,7 +509,8 @@ fn with_other_plugins_on_either_side_each_event_is_published_once_after_every_in
 #[test]
 fn hooks_that_a_daemon_does_not_have_are_reported_once_and_not_missed() {
     let tunnels = ["created", "deleted", "up", "down", "modified"];
-    let mut host = with_changed_host(&[("#define TUNNEL_HOOK\n", "#define TUNNEL_HOOK static\n")]).start();
+    let mut host =
+        with_changed_host(&[("#define TUNNEL_HOOK\n", "#define TUNNEL_HOOK static\n")]).start();
     let mut client = host.subscriber(ALL);
     for event in tunnels {
         let lines = host.log_lines(&format!("l2tp_tunnel_{event}_hook"));

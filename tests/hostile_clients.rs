@@ -252,8 +252,7 @@ fn clients_that_never_read_cost_their_queues_and_no_more() {
 fn of_many_clients_those_that_do_not_read_are_told_of_their_losses_and_no_other_has_any() {
     const FLOODS: u64 = 500;
     let mut host = Host::with("max_clients = 101\nqueue_bytes = 4096");
-    let mut subscribers =
-        |count| (0..count).map(|_| host.subscriber(DOCUMENT | LOST)).collect::<Vec<_>>();
+    let subscribers = |count| (0..count).map(|_| host.subscriber(DOCUMENT | LOST)).collect::<Vec<_>>();
     let (mut healthy, stuck, mut leaving) = (subscribers(80), subscribers(10), subscribers(10));
     let mut accounts: Vec<_> = healthy.iter().map(|_| Account::of_floods(1)).collect();
     for n in 1..=FLOODS {

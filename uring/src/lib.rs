@@ -7,7 +7,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 
-use io_uring::{IoUring, opcode, types};
+use io_uring::{IoUring, Probe, opcode, types};
 
 /// What is to be sent next, and what became of what was sent last.
 pub struct Ring {
@@ -33,14 +33,19 @@ impl Ring {
     /// # Errors
     ///
     /// `EPERM` in a thread with a filter of system calls (`seccomp(2)`): many do not know these, and
-    /// some kill who makes a call that they do not know. Otherwise that of `io_uring_setup(2)`, where the
-    /// kernel does not have it or does not allow it.
+    /// some kill who makes a call that they do not know. Otherwise that of `io_uring_setup(2)` or
+    /// `io_uring_register(2)`, where the kernel does not have it, cannot send by it, or does not allow it.
     pub fn new() -> io::Result<Self> {
         // SAFETY: this call takes one number and touches no memory.
         if unsafe { libc::prctl(libc::PR_GET_SECCOMP) } > 0 {
             return Err(io::Error::from_raw_os_error(libc::EPERM));
         }
         let uring = IoUring::builder().dontfork().build(Self::SENDS as u32)?;
+        let mut probe = Probe::new();
+        uring.submitter().register_probe(&mut probe)?;
+        if !probe.is_supported(opcode::Send::CODE) {
+            return Err(io::Error::from_raw_os_error(libc::ENOSYS));
+        }
         Ok(Ring { uring, bytes: Vec::new(), sends: Vec::with_capacity(Self::SENDS) })
     }
 

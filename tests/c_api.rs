@@ -90,6 +90,7 @@ cases! {
         a_full_ring
         a_full_queue
         a_full_queue_disconnects
+        many_clients
         statistics
     }
     costs {

@@ -349,6 +349,31 @@ static void a_full_queue_disconnects(void)
     close_hub(hub);
 }
 
+/* ---- many subscribers ---- */
+
+static void many_clients(void)
+{
+    enum { CLIENTS = 70, EVENTS = 30 };
+    const char *path = path_of("evt");
+    herald_event_sock_options options = sock_options(path);
+    herald_hub *hub = open_hub(NULL);
+    client clients[CLIENTS];
+    uint32_t number, left = CLIENTS, i;
+    options.max_clients = CLIENTS;
+    SAME(herald_hub_serve_event_sock(hub, &options), HERALD_OK);
+    for (i = 0; i < CLIENTS; i++) clients[i] = subscribe(path, UP);
+    /* One event at a time; now and then some leave without a word. */
+    for (number = 0; number < EVENTS; number++) {
+        SAME(publish_number(hub, number), HERALD_OK);
+        for (i = 0; i < left; i++) expect_number(&clients[i], number);
+        if (number % 10 == 9)
+            for (i = 0; i < 5; i++) close(clients[--left].fd);
+    }
+    WAIT_UNTIL(stats_of(hub).subscribers == left);
+    close_hub(hub);
+    for (i = 0; i < left; i++) expect_end(&clients[i]);
+}
+
 /* ---- statistics ---- */
 
 static void statistics(void)
@@ -456,6 +481,7 @@ int main(int argc, char **argv)
         {"a_full_ring", a_full_ring},
         {"a_full_queue", a_full_queue},
         {"a_full_queue_disconnects", a_full_queue_disconnects},
+        {"many_clients", many_clients},
         {"statistics", statistics},
     };
     return run_tests(argc, argv, tests, COUNT_OF(tests));

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::field_name;
+use super::c_name;
 use super::types::{self, Shape};
 use crate::schema::{Api, Base, Field, Length, Message, Scalar, Type, TypeKind};
 
@@ -90,7 +90,7 @@ fn with_length(out: &mut String, api: &Api, name: &str, fields: &[Field], way: W
 
 /// Checks that what comes last is there.
 fn check_tail(out: &mut String, api: &Api, last: &Field, before: &[Field], way: Way) -> fmt::Result {
-    let name = field_name(&last.name);
+    let name = c_name(&last.name);
     match types::shape(api, last) {
         Shape::OpenText => {
             let length = match way {
@@ -148,11 +148,11 @@ fn count<'f>(before: &'f [Field], array: &Field) -> Option<&'f Field> {
 }
 
 fn access(name: &str) -> String {
-    format!("v->{}", field_name(name))
+    format!("v->{}", c_name(name))
 }
 
 fn swap_tail(out: &mut String, api: &Api, last: &Field, before: &[Field], way: Way) -> fmt::Result {
-    let name = field_name(&last.name);
+    let name = c_name(&last.name);
     match types::shape(api, last) {
         Shape::OpenText => {
             writeln!(out, "\tv->{name}.length = herald_api_be32(v->{name}.length);")

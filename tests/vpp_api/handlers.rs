@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use herald::event::{Param, Value};
-use herald::transport::vpp_api::{Handler, Request};
+use herald::transport::vpp_api::{Handler, Request, publish_fields};
 
 use super::server::*;
 
@@ -63,6 +63,32 @@ fn what_nobody_answers_is_answered_all_the_same() {
     // What VPP does with them, nobody here does.
     assert_eq!(client.retval("sock_init_shm", &[]), -9);
     assert_eq!(client.retval("rpc_call", &[]), -9);
+}
+
+/// VPP has requests such as `dhcp_client_config`, which do something and bring events besides.
+#[test]
+fn a_request_that_brings_events_besides_is_the_programs_to_answer() {
+    let api = "service { rpc lamp_set returns lamp_set_reply events lamp_event; };
+        autoreply define lamp_set { u32 client_index; u32 context; u32 number; u32 pid; };
+        define lamp_event { u32 client_index; u32 pid; u32 number; };";
+    let set: Handler = Box::new(|mut request| {
+        let number = request.fields().unwrap().u64("number").unwrap();
+        request.reply(number as i32, [].into_iter()).unwrap();
+    });
+    let server = Server::with(api, |_| {}, vec![("lamp_set", set)]);
+    let mut client = server.client();
+    assert_eq!(client.retval("lamp_set", &[("number", 3), ("pid", 42)]), 3);
+    assert_eq!(client.retval("lamp_set", &[("number", 4)]), 4);
+    let fields = [Param { name: "number", value: Value::Uint(5) }];
+    publish_fields(&server.hub, &server.contract, "lamp_event", &fields).unwrap();
+    assert_eq!(client.field("lamp_event", "pid"), 42);
+
+    // Nobody does it here, however often it is asked.
+    let server = Server::with(api, |_| {}, Vec::new());
+    let mut client = server.client();
+    assert_eq!(client.retval("lamp_set", &[]), -9);
+    assert_eq!(client.retval("lamp_set", &[]), -9);
+    assert_eq!(server.contract.listeners(server.contract.table().id("lamp_event").unwrap()), 0);
 }
 
 #[test]

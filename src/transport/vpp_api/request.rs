@@ -117,7 +117,7 @@ impl Request {
     fn reply_id(&self) -> Option<u16> {
         match self.entry()?.role {
             Role::Request { reply } => reply,
-            Role::Stream { reply, .. } => Some(reply),
+            Role::Stream { reply, .. } | Role::Registration { reply, .. } => Some(reply),
             _ => None,
         }
     }

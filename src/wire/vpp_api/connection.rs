@@ -191,11 +191,17 @@ impl Connection {
                 }
             }
             Kind::Host => {
+                if let Role::Registration { events, .. } = &entry.role {
+                    // Whoever asks for it gets the events that come of it; asking again is no error.
+                    registrations.enable(contract, id, number(known.pid), events, None);
+                }
                 let number = replies.expect();
                 return Ok(Step::Asked(Asked { number, id, context, message: message.to_vec() }));
             }
             Kind::Unserved => match entry.role {
-                Role::Request { reply: Some(reply) } | Role::Stream { reply, .. } => {
+                Role::Request { reply: Some(reply) }
+                | Role::Stream { reply, .. }
+                | Role::Registration { reply, .. } => {
                     replies.append(out, |out| contract.put_retval(reply, context, UNIMPLEMENTED, out));
                 }
                 // A dump of nothing has no end of its own.

@@ -410,19 +410,23 @@ fn known(entry: &Entry, handled: &[&str]) -> Known {
         slot.map_or(0, |slot| (HEADER + slot.offset()) as u32)
     };
     let name = entry.plan.name();
-    let kind =
-        match &entry.role {
-            _ if BuiltIn::of(name).is_some() => BuiltIn::of(name).map_or(Kind::Unserved, Kind::BuiltIn),
-            Role::Registration { events, .. } => Kind::Registration(Want {
-                events: events.clone(),
-                enable: slot("enable_disable").or_else(|| slot("enable")),
-                filter: slot("filter").filter(|_| name == super::herald::WANT_EVENTS),
-            }),
-            Role::Request { .. } | Role::Dump { .. } | Role::Stream { .. } => {
-                if handled.contains(&name) { Kind::Host } else { Kind::Unserved }
+    let enable = slot("enable_disable").or_else(|| slot("enable"));
+    let kind = match &entry.role {
+        _ if BuiltIn::of(name).is_some() => BuiltIn::of(name).map_or(Kind::Unserved, Kind::BuiltIn),
+        Role::Registration { events, .. } if enable.is_some() || name.starts_with("want_") => {
+            let filter = slot("filter").filter(|_| name == super::herald::WANT_EVENTS);
+            Kind::Registration(Want { events: events.clone(), enable, filter })
+        }
+        // A registration that is none of these does something else, which only the host can.
+        Role::Registration { .. } | Role::Request { .. } | Role::Dump { .. } | Role::Stream { .. } => {
+            if handled.contains(&name) {
+                Kind::Host
+            } else {
+                Kind::Unserved
             }
-            Role::Answer { .. } | Role::Event { .. } | Role::Other => Kind::NoRequest,
-        };
+        }
+        Role::Answer { .. } | Role::Event { .. } | Role::Other => Kind::NoRequest,
+    };
     Known {
         kind,
         client_index: slot("client_index"),

@@ -68,27 +68,58 @@ fn what_nobody_answers_is_answered_all_the_same() {
 /// VPP has requests such as `dhcp_client_config`, which do something and bring events besides.
 #[test]
 fn a_request_that_brings_events_besides_is_the_programs_to_answer() {
-    let api = "service { rpc lamp_set returns lamp_set_reply events lamp_event; };
+    let api = "service {
+            rpc lamp_set returns lamp_set_reply events lamp_event;
+            rpc want_lamp_after returns want_lamp_after_reply events lamp_event;
+        };
         autoreply define lamp_set { u32 client_index; u32 context; u32 number; u32 pid; };
+        autoreply define want_lamp_after { u32 client_index; u32 context; u32 number; };
         define lamp_event { u32 client_index; u32 pid; u32 number; };";
-    let set: Handler = Box::new(|mut request| {
-        let number = request.fields().unwrap().u64("number").unwrap();
-        request.reply(number as i32, [].into_iter()).unwrap();
-    });
-    let server = Server::with(api, |_| {}, vec![("lamp_set", set)]);
+    let set = || -> Handler {
+        Box::new(|mut request| {
+            let number = request.fields().unwrap().u64("number").unwrap();
+            request.reply(number as i32, [].into_iter()).unwrap();
+        })
+    };
+    let server = Server::with(api, |_| {}, vec![("lamp_set", set()), ("want_lamp_after", set())]);
     let mut client = server.client();
     assert_eq!(client.retval("lamp_set", &[("number", 3), ("pid", 42)]), 3);
     assert_eq!(client.retval("lamp_set", &[("number", 4)]), 4);
+    assert_eq!(client.retval("want_lamp_after", &[("number", 5)]), 5);
+    assert_eq!(client.retval("want_lamp_after", &[("number", 6)]), 6);
     let fields = [Param { name: "number", value: Value::Uint(5) }];
     publish_fields(&server.hub, &server.contract, "lamp_event", &fields).unwrap();
     assert_eq!(client.field("lamp_event", "pid"), 42);
 
-    // Nobody does it here, however often it is asked.
+    // Nobody does it here, however often it is asked; a registration goes without.
     let server = Server::with(api, |_| {}, Vec::new());
     let mut client = server.client();
     assert_eq!(client.retval("lamp_set", &[]), -9);
     assert_eq!(client.retval("lamp_set", &[]), -9);
     assert_eq!(server.contract.listeners(server.contract.table().id("lamp_event").unwrap()), 0);
+    assert_eq!(client.retval("want_lamp_after", &[]), 0);
+    assert_eq!(client.retval("want_lamp_after", &[]), -31);
+}
+
+/// As some of VPP's own replies have it.
+#[test]
+fn a_return_value_may_be_unsigned_or_part_of_details() {
+    let api = "define wide_get { u32 client_index; u32 context; };
+        define wide_get_reply { u32 context; u32 retval; };
+        define small_get { u32 client_index; u32 context; };
+        define small_get_reply { u32 context; u8 retval; u32 more; };
+        define lamps_dump { u32 client_index; u32 context; };
+        define lamps_details { u32 context; i32 retval; };";
+    let dump: Handler = Box::new(|request| {
+        let fields = [Param { name: "retval", value: Value::Int(-5) }];
+        request.details(fields.into_iter()).unwrap();
+    });
+    let server = Server::with(api, |_| {}, vec![("small_get", Box::new(drop)), ("lamps_dump", dump)]);
+    let mut client = server.client();
+    assert_eq!(client.retval("wide_get", &[]), i64::from(-9i32 as u32));
+    assert_eq!(client.retval("small_get", &[]), 255);
+    client.ask("lamps_dump", &[]);
+    assert_eq!(client.field("lamps_details", "retval"), -5);
 }
 
 #[test]

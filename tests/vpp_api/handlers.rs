@@ -1,5 +1,7 @@
 //! What a program answers to requests, at once, later, or never.
 
+use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -7,6 +9,7 @@ use std::time::Instant;
 
 use herald::event::{Param, Value};
 use herald::transport::vpp_api::{Handler, Request, publish_fields};
+use herald_vpp_api::frame::header;
 
 use super::server::*;
 
@@ -170,6 +173,35 @@ fn an_answer_to_a_client_that_has_gone_harms_nobody() {
     let mut request = sets.recv_timeout(SOON).unwrap();
     drop(server);
     request.reply(3, [].into_iter()).unwrap();
+}
+
+/// Each dump has 35 kB; whoever reads none of them cannot have them all made.
+#[test]
+fn dumps_that_are_not_read_are_not_made() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let count = made.clone();
+    let dump: Handler = Box::new(move |request| {
+        count.fetch_add(1, Ordering::SeqCst);
+        for number in 0..1000 {
+            let fields = [Param { name: "number", value: Value::Uint(number) }];
+            request.details(fields.into_iter()).unwrap();
+        }
+    });
+    let server = Server::with(API, |_| {}, vec![("lights_dump", dump)]);
+    let mut client = server.client();
+    let dump = client.message("lights_dump", &[]);
+    let dumps = [&header(dump.len() as u32)[..], &dump].concat().repeat(150);
+    client.stream.write_all(&dumps).unwrap();
+    server.client().ping();
+    server.client().ping();
+    let made = made.load(Ordering::SeqCst);
+    assert!((1..50).contains(&made), "{made}");
+    for _ in 0..150 {
+        for number in 0..1000 {
+            assert_eq!(client.field("lights_details", "number"), number);
+        }
+    }
+    client.ping();
 }
 
 #[test]

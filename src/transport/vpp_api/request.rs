@@ -181,6 +181,12 @@ impl Answers {
         std::mem::take(&mut self.lock())
     }
 
+    /// Those of one client, in order.
+    pub fn take_of(&self, client: ClientId) -> Vec<Answer> {
+        let mut waiting = self.lock();
+        waiting.extract_if(.., |(id, _)| *id == client).map(|(_, answer)| answer).collect()
+    }
+
     // A panic cannot leave the list half-changed.
     fn lock(&self) -> MutexGuard<'_, Vec<(ClientId, Answer)>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)

@@ -205,6 +205,34 @@ fn dumps_that_are_not_read_are_not_made() {
 }
 
 #[test]
+fn long_requests_are_not_stored_without_end_either() {
+    let api =
+        "autoreply define light_show { u32 client_index; u32 context; u16 count; u8 scene[count]; };";
+    let (show, shows) = keep();
+    let server = Server::with(api, |_| {}, vec![("light_show", show)]);
+    let mut client = server.client();
+    let mut show = client.message("light_show", &[]);
+    show.splice(10..12, 60_000u16.to_be_bytes());
+    show.resize(12 + 60_000, b'x');
+    let frame = [&header(show.len() as u32)[..], &show].concat();
+    let mut writer = client.stream.try_clone().unwrap();
+    let writing = thread::spawn(move || (0..50).for_each(|_| writer.write_all(&frame).unwrap()));
+    let first = shows.recv_timeout(SOON).unwrap();
+    let mut kept = vec![first, shows.recv_timeout(SOON).unwrap()];
+    for number in 0..50 {
+        server.client().ping();
+        kept.extend(shows.try_iter());
+        assert!(kept.len() <= 2, "{} at once", kept.len());
+        if kept.is_empty() {
+            kept.push(shows.recv_timeout(SOON).unwrap());
+        }
+        kept.remove(0).reply(number, [].into_iter()).unwrap();
+        assert_eq!(client.field("light_show_reply", "retval"), i64::from(number));
+    }
+    writing.join().unwrap();
+}
+
+#[test]
 fn requests_without_end_are_not_stored_without_end() {
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keeper = kept.clone();

@@ -195,7 +195,7 @@ impl Connection {
                     // Whoever asks for it gets the events that come of it; asking again is no error.
                     registrations.enable(contract, id, number(known.pid), events, None);
                 }
-                let number = replies.expect();
+                let number = replies.expect(message.len());
                 return Ok(Step::Asked(Asked { number, id, context, message: message.to_vec() }));
             }
             Kind::Unserved => match entry.role {
@@ -235,7 +235,8 @@ impl Connection {
         &self.name
     }
 
-    /// How many replies wait for one before them, and the bytes that they have so far.
+    /// How many replies wait for one before them or for the host, and the bytes that they and the requests for
+    /// the host have.
     pub fn waiting(&self) -> (usize, usize) {
         (self.replies.waiting(), self.replies.bytes())
     }

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use herald::transport::vpp_api::publish_fields;
 use herald_vpp_api::frame::{HEADER, header, message_id, message_len};
 
 use super::server::*;
@@ -84,6 +85,8 @@ fn an_event_of_two_registrations_comes_once_and_until_both_have_ended() {
     assert_eq!(client.retval("want_other", &[("enable_disable", 1), ("pid", 2)]), 0);
     assert_eq!(client.retval("want_one", &[("enable", 7), ("pid", 1)]), 0);
     assert_eq!(client.retval("want_one", &[("enable", 1)]), -31);
+    let event = server.contract.table().id("light_event").unwrap();
+    assert_eq!(server.contract.listeners(event), 1);
     server.publish(1);
     assert_eq!(client.field("light_event", "pid"), 2);
     assert_eq!(client.retval("want_other", &[("enable_disable", 0)]), 0);
@@ -91,7 +94,36 @@ fn an_event_of_two_registrations_comes_once_and_until_both_have_ended() {
     assert_eq!(client.field("light_event", "pid"), 1);
     assert_eq!(client.retval("want_one", &[("enable", 0)]), 0);
     assert_eq!(client.retval("want_one", &[("enable", 0)]), -31);
-    assert_eq!(server.contract.listeners(server.contract.table().id("light_event").unwrap()), 0);
+    assert_eq!(server.contract.listeners(event), 0);
+}
+
+#[test]
+fn clients_are_told_where_modules_begin_and_what_version_this_is() {
+    let version = "1.2.3-with-more-than-thirty-one-characters";
+    let server = Server::with(API, |options| options.version = version.to_owned(), Vec::new());
+    let mut client = server.client();
+    for module in server.contract.table().modules() {
+        for name in [module.api.name(), &module.name_crc()] {
+            client.ask_with("get_first_msg_id", &[], &[("name", name)]);
+            assert_eq!(client.field("get_first_msg_id_reply", "first_msg_id"), i64::from(module.base));
+        }
+    }
+    client.ask_with("get_first_msg_id", &[], &[("name", "lights_00000000")]);
+    assert_eq!(client.field("get_first_msg_id_reply", "retval"), -7);
+    client.ask("show_version", &[]);
+    let message = client.read();
+    let view = client.view("show_version_reply", &message);
+    assert_eq!((view.text("program"), view.text("version")), (Some("herald"), version.get(..31)));
+}
+
+/// Their events have the same ids.
+#[test]
+fn servers_of_one_hub_keep_their_events_apart() {
+    let (server, other) = (Server::start(), Server::start());
+    let mut client = server.subscriber();
+    publish_fields(&server.hub, &other.contract, "light_event", &[]).unwrap();
+    server.publish(2);
+    assert_eq!(client.number(), 2);
 }
 
 #[test]

@@ -219,13 +219,15 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let directory = tempfile::tempdir().unwrap();
+        let above = tempfile::tempdir().unwrap();
+        fs::write(above.path().join("y.api"), "typedef u8 y;").unwrap();
+        let directory = tempfile::tempdir_in(above.path()).unwrap();
         let complaint = || read(&[directory.path().into()], Rules::default()).unwrap_err().to_string();
         assert!(complaint().ends_with("there is no .api or .api.json file in it"));
         fs::write(directory.path().join("x.api"), "define x { u33 y; };").unwrap();
         assert!(complaint().contains("x.api:1:12: "), "{}", complaint());
-        fs::write(directory.path().join("x.api"), "import \"../x.api\";").unwrap();
-        assert!(complaint().contains("../x.api"), "{}", complaint());
+        fs::write(directory.path().join("x.api"), "import \"../y.api\";").unwrap();
+        assert!(complaint().contains("cannot find the imported file '../y.api'"), "{}", complaint());
         let gone = read(&["/nonexistent/api".into()], Rules::default()).unwrap_err().to_string();
         assert!(gone.starts_with("/nonexistent/api: cannot read it: "), "{gone}");
     }

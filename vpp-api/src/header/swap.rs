@@ -110,12 +110,9 @@ fn check_tail(out: &mut String, api: &Api, last: &Field, before: &[Field], way: 
                     (Way::ToHost, Base::Scalar(s)) => to_host(s, &access(&count.name)),
                     _ => access(&count.name),
                 };
-                // A cast keeps the comparison with a size unsigned.
+                // A cast keeps the comparison with a size unsigned, and makes too many of a negative count.
                 let signed = matches!(count.base, Base::Scalar(s) if s.signed());
                 let cast = if signed { "(uint64_t)" } else { "" };
-                if signed {
-                    writeln!(out, "\tif ({value} < 0)\n\t\treturn -1;")?;
-                }
                 let room = format!("(len - sizeof(*v)) / sizeof(v->{name}[0])");
                 writeln!(out, "\tif ({cast}{value} > {room})\n\t\treturn -1;")
             }

@@ -41,6 +41,11 @@ impl<T: AsFd + IntoRawFd> Fd<T> {
     pub fn get(&self) -> &T {
         self.inner.as_ref().expect("it is there until it is dropped")
     }
+
+    /// What it was made of, to be changed.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.inner.as_mut().expect("it is there until it is dropped")
+    }
 }
 
 impl<T: AsFd + IntoRawFd> AsFd for Fd<T> {

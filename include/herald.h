@@ -373,7 +373,7 @@ typedef void (*herald_request_handler)(void *context, struct herald_request *req
 typedef struct herald_handler {
     /**
      * The name of the request, such as "light_set", as its .api file defines it. Registrations for
-     * events ("want_...") are answered by the library.
+     * events ("want_...") that have a field "enable" or "enable_disable" are answered by the library.
      */
     const char *request;
     /**

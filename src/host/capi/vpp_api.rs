@@ -29,7 +29,7 @@ pub struct herald_vpp_api {
 #[derive(Clone, Copy)]
 pub struct herald_handler {
     /// The name of the request, such as "light_set", as its .api file defines it. Registrations for
-    /// events ("want_...") are answered by the library.
+    /// events ("want_...") that have a field "enable" or "enable_disable" are answered by the library.
     pub request: *const c_char,
     /// Answers it. Must not be NULL.
     pub handle: herald_request_handler,

@@ -57,6 +57,22 @@ fn several_that_wait_leave_in_one_system_call() {
     });
 }
 
+/// It may have some for others, and in a moment: the event waits for a while, and then no more.
+#[test]
+fn what_the_system_has_no_buffers_for_holds_up_nobody_for_long() {
+    let opensips = OpenSips::build_with("3.6.8", 184, &["-DNO_BUFFERS=2000"]);
+    let mut host = opensips.start(&[]);
+    let reader = unix(&opensips.path("s"));
+    host.ok(&format!("subscribe E_X unix:{}", opensips.path("s")));
+    host.ok("raise 0 E_X v=@2000");
+    host.ok(&format!("raise 0 {RAISE}"));
+    assert_eq!(from_unix(&reader), JSON);
+    host.wait_for_stat("sent", 1);
+    assert_eq!((host.stat("raised"), host.stat("dropped"), host.stat("dropped_error")), (2, 1, 1));
+    // The thread that tries again pauses in between.
+    assert!(host.stat("retried") < 1000);
+}
+
 #[test]
 fn what_the_system_refuses_is_counted_and_named() {
     let opensips = modern();
@@ -217,6 +233,46 @@ fn a_reader_that_is_gone_is_counted_and_one_that_comes_back_is_served() {
         drop(reader);
         std::fs::remove_file(&path).unwrap();
     }
+}
+
+/// As those find it who look the path up for each datagram.
+#[test]
+fn who_takes_the_path_of_a_reader_that_lives_on_gets_its_events() {
+    let opensips = modern();
+    let mut host = opensips.start(&[]);
+    let path = opensips.path("s");
+    let old = unix(&path);
+    host.ok(&format!("subscribe E_X unix:{path}"));
+    host.ok(&format!("raise 0 {RAISE}"));
+    assert_eq!(from_unix(&old), JSON);
+    std::fs::remove_file(&path).unwrap();
+    let new = unix(&path);
+    for reader in [&old, &new] {
+        reader.set_nonblocking(true).unwrap();
+    }
+    common::wait_for("an event", || {
+        host.ok(&format!("raise 0 {RAISE}"));
+        let _ = old.recv(&mut [0; 100]);
+        new.recv(&mut [0; 100]).ok()
+    });
+}
+
+#[test]
+fn who_takes_the_path_of_a_reader_that_is_stuck_gets_what_waits_for_it() {
+    let opensips = modern();
+    let mut host = opensips.start(&[]);
+    let path = opensips.path("s");
+    let stuck = unix(&path);
+    host.ok(&format!("subscribe E_X unix:{path}"));
+    host.ok("burst 0 50 E_X n=\\i");
+    common::wait_for("the worker to have tried", || (host.stat("retried") > 0).then_some(()));
+    std::fs::remove_file(&path).unwrap();
+    let new = unix(&path);
+    let number = |event: String| event.split('"').nth_back(1).unwrap().parse::<usize>().unwrap();
+    let first = number(from_unix(&new));
+    (first + 1..50).for_each(|n| assert_eq!(number(from_unix(&new)), n));
+    stuck.set_nonblocking(true).unwrap();
+    assert_eq!(std::iter::from_fn(|| stuck.recv(&mut [0; 100]).ok()).count(), first);
 }
 
 #[test]

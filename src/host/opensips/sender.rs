@@ -154,7 +154,7 @@ impl Sender {
                 self.count(Count::Sent);
                 return true;
             }
-            Sent::Later => return self.queue(key),
+            Sent::Later | Sent::NoBuffers => return self.queue(key),
             Sent::Gone => self.dropped(key, Tally::DroppedGone, None),
             Sent::TooLarge => self.dropped(key, Tally::DroppedTooLarge, None),
             Sent::Failed(errno) => self.dropped(key, Tally::DroppedError, Some(errno.desc())),
@@ -248,7 +248,7 @@ impl Common {
             _ => "the system refused it",
         });
         if let Some(target) = self.arena.target(key) {
-            let message = format_args!("dropped an event for {target:?}: {why}");
+            let message = format_args!("dropped an event for {target}: {why}");
             limiter.write(log, Level::Warning, message);
         }
     }

@@ -1,7 +1,7 @@
 //! One destination: its way out, and what waits for it.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::MAX_UDP;
 use super::outlet::{Outlet, Sent};
@@ -35,6 +35,9 @@ pub trait Account {
 /// How long to wait when the system has no buffers, which no socket tells the end of.
 pub(super) const PAUSE: Duration = Duration::from_millis(10);
 
+/// For how long the system may have no buffers for a datagram, of which it may be that it never has.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How many datagrams leave in one system call.
 const BATCH: usize = 64;
 
@@ -47,6 +50,8 @@ pub struct Destination {
     overflow: Overflow,
     /// Whether the poll waits for room.
     waiting: bool,
+    /// Since when the system has no buffers for the first that waits.
+    lacking: Option<Instant>,
 }
 
 /// What a destination needs of its transport after a flush.
@@ -76,7 +81,15 @@ pub enum Offered {
 impl Destination {
     /// A destination for which at most `limit` bytes wait.
     pub fn new(outlet: Outlet, limit: usize, overflow: Overflow) -> Self {
-        Destination { outlet, queue: VecDeque::new(), queued_bytes: 0, limit, overflow, waiting: false }
+        Destination {
+            outlet,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            limit,
+            overflow,
+            waiting: false,
+            lacking: None,
+        }
     }
 
     /// Whether nothing waits.
@@ -102,7 +115,7 @@ impl Destination {
         }
         if self.queue.is_empty() {
             let sent = self.outlet.send(datagram);
-            if sent != Sent::Later {
+            if !matches!(sent, Sent::Later | Sent::NoBuffers) {
                 return match settle(sent, account) {
                     true => Offered::Taken,
                     false => Offered::Dropped(1),
@@ -145,13 +158,23 @@ impl Destination {
             account.count(Tally::Retried, batch.len().min(count + 1) as u64);
             account.count(Tally::Sent, count as u64);
             self.forget(count);
+            if count > 0 {
+                self.lacking = None;
+            }
             match outcome {
                 Sent::Done => {}
                 Sent::Later => {
                     progress = Progress::Waiting;
                     break;
                 }
+                Sent::NoBuffers
+                    if self.lacking.get_or_insert_with(Instant::now).elapsed() < PATIENCE =>
+                {
+                    progress = Progress::Pausing;
+                    break;
+                }
                 failed => {
+                    self.lacking = None;
                     settle(failed, account);
                     self.forget(1);
                     dropped += 1;
@@ -201,7 +224,7 @@ pub fn settle(sent: Sent, account: &impl Account) -> bool {
         Sent::Done => Tally::Sent,
         Sent::TooLarge => Tally::DroppedTooLarge,
         Sent::Gone => Tally::DroppedGone,
-        Sent::Later | Sent::Failed(_) => Tally::DroppedError,
+        Sent::Later | Sent::NoBuffers | Sent::Failed(_) => Tally::DroppedError,
     };
     account.count(tally, 1);
     sent == Sent::Done

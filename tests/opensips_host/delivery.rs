@@ -27,6 +27,23 @@ fn parameters_of_any_length_arrive_and_what_udp_cannot_carry_is_refused_and_coun
 }
 
 #[test]
+fn a_parameter_s_name_is_any_bytes() {
+    let json = "{\"jsonrpc\":\"2.0\",\"method\":\"E_X\",\"params\":{\"\u{fffd}t\u{fffd}\":\"x\"}}";
+    for (format, expected) in
+        [("format=text", &b"E_X\n\xe9t\xe9::x\n\n"[..]), ("format=json", json.as_bytes())]
+    {
+        let opensips = modern();
+        let mut host = opensips.start(&["-m", format]);
+        let (listener, address) = udp();
+        host.ok(&format!("subscribe E_X {address}"));
+        host.ok(r"raise 0 E_X \xe9t\xe9=x");
+        let mut buffer = [0; 100];
+        let len = retry(|| listener.recv(&mut buffer)).expect("a datagram");
+        assert_eq!(buffer[..len].escape_ascii().to_string(), expected.escape_ascii().to_string());
+    }
+}
+
+#[test]
 fn a_slow_unix_reader_gets_every_event_in_order() {
     let opensips = modern();
     let mut host = opensips.start(&[]);

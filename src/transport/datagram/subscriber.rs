@@ -30,14 +30,17 @@ pub enum Format {
 impl Format {
     /// Appends the event.
     pub fn encode(self, event: &Event<'_>, out: &mut Vec<u8>) {
-        self.encode_parts(event.name(), event.params(), out);
+        match self {
+            Format::Text => text::encode(event, out),
+            Format::Json => jsonrpc::encode(event, out),
+        }
     }
 
-    /// Appends the event of this name and these parameters.
+    /// Appends the event of this name and these parameters, each a name and a value.
     pub fn encode_parts<'a>(
         self,
-        name: &str,
-        params: impl Iterator<Item = Param<'a>>,
+        name: &[u8],
+        params: impl Iterator<Item = (&'a [u8], Value<'a>)>,
         out: &mut Vec<u8>,
     ) {
         match self {

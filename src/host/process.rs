@@ -1,4 +1,4 @@
-//! Learning of forks.
+//! The process that we are in: its forks, and what it may have.
 
 use std::sync::Once;
 
@@ -16,4 +16,14 @@ pub fn watch_forks() {
     ONCE.call_once(|| unsafe {
         libc::pthread_atfork(None, None, Some(in_child));
     });
+}
+
+/// How many descriptors this process may have.
+pub(crate) fn descriptors() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit has room for the answer.
+    match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } {
+        0 => usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX),
+        _ => usize::MAX,
+    }
 }

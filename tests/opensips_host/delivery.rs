@@ -188,6 +188,26 @@ fn run(program: &str, args: &[&str]) -> bool {
     Command::new(program).args(args).output().expect(program).status.success()
 }
 
+/// What is open for subscribers leaves the host enough of what it may open.
+#[test]
+fn many_subscribers_use_up_no_descriptors() {
+    let opensips = modern();
+    let mut host = opensips.start(&[]);
+    for port in 1..=100 {
+        host.ok(&format!("subscribe E_X udp:127.0.0.1:{port}"));
+    }
+    let pid = host.pid("0");
+    assert!(run("prlimit", &["--nofile=64:64", "--pid", &pid.to_string()]));
+    host.ok("raise 0 E_X");
+    let (socket, address) = udp();
+    host.ok(&format!("subscribe E_X {address}"));
+    host.ok(&format!("raise 0 {RAISE}"));
+    assert_eq!(from_udp(&socket), JSON);
+    assert_eq!((host.stat("sent"), host.stat("dropped")), (201, 0));
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    assert!(open < 32, "{open} are open");
+}
+
 /// The thread that sends what had to wait says so, too.
 #[test]
 fn what_the_worker_drops_is_logged() {

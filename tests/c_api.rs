@@ -95,6 +95,7 @@ cases! {
         both_formats
         only_what_was_asked_for
         what_is_lost_is_told
+        one_that_is_too_slow_to_stay
         one_that_is_gone
         every_loss_has_a_cause
         one_whose_time_is_over

@@ -252,6 +252,25 @@ static void what_is_lost_is_told(void)
     what_is_lost_is_told_by(HERALD_OVERFLOW_DROP_OLDEST);
 }
 
+static void one_that_is_too_slow_to_stay(void)
+{
+    const char *path = path_of("stuck");
+    int fd = listen_at(path);
+    herald_hub *hub = open_hub(NULL);
+    herald_datagram_options options = datagram_options(address_of(path));
+    herald_stats stats;
+    options.queue_bytes = 4096;
+    options.overflow = HERALD_OVERFLOW_DISCONNECT;
+    SAME(herald_hub_add_datagram(hub, &options), HERALD_OK);
+    do SAME(herald_publish(hub, "E_A", NULL, 0), HERALD_OK);
+    while (stats_of(hub).subscribers > 0);
+    stats = stats_of(hub);
+    SAME(stats.overflowed, 1);
+    CHECK(stats.delivered > 0 && stats.dropped > 1);
+    close_hub(hub);
+    close(fd);
+}
+
 static void one_that_is_gone(void)
 {
     const char *here = path_of("here"), *gone = path_of("gone");
@@ -351,6 +370,7 @@ int main(int argc, char **argv)
         {"both_formats", both_formats},
         {"only_what_was_asked_for", only_what_was_asked_for},
         {"what_is_lost_is_told", what_is_lost_is_told},
+        {"one_that_is_too_slow_to_stay", one_that_is_too_slow_to_stay},
         {"one_that_is_gone", one_that_is_gone},
         {"every_loss_has_a_cause", every_loss_has_a_cause},
         {"one_whose_time_is_over", one_whose_time_is_over},

@@ -216,13 +216,11 @@ impl Destination {
 
     /// Sends what waits, up to the next of which is to be told that some were dropped before it.
     fn send_batch(&mut self, account: &impl Account) -> Sent {
-        let mut batch: Vec<&[u8]> = Vec::with_capacity(BATCH);
-        for waiting in self.queue.iter().take(BATCH) {
-            if waiting.lost_before > 0 {
-                break;
-            }
-            batch.push(&waiting.bytes);
-        }
+        let all_told = |waiting: &&Waiting| {
+            waiting.lost_before == 0 || account.lost_record(waiting.lost_before).is_none()
+        };
+        let next = self.queue.iter().take(BATCH).take_while(all_told);
+        let batch: Vec<&[u8]> = next.map(|waiting| &*waiting.bytes).collect();
         let (count, outcome) = self.outlet.send_many(&batch);
         account.count(Tally::Retried, batch.len().min(count + 1) as u64);
         account.count(Tally::Sent, count as u64);
@@ -252,7 +250,10 @@ impl Destination {
 
     /// Enters the socket into the poll, or takes it out.
     fn wait(&mut self, progress: Progress, poll: &Poll, key: u64) -> Progress {
-        let Ok(socket) = self.outlet.socket() else { return progress };
+        let Ok(socket) = self.outlet.socket() else {
+            self.waiting = false;
+            return progress;
+        };
         if progress != Progress::Waiting {
             if std::mem::take(&mut self.waiting) {
                 poll.remove(socket);

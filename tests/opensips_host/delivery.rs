@@ -329,6 +329,20 @@ fn all_processes_send_from_one_source_port() {
 }
 
 #[test]
+fn a_process_that_is_born_while_events_wait_sends_its_own() {
+    let opensips = modern();
+    let mut host = opensips.start(&[]);
+    let reader = unix(&opensips.path("s"));
+    host.ok(&format!("subscribe E_X unix:{}", opensips.path("s")));
+    host.ok("burst main 50 E_X n=\\p");
+    host.ok("fork");
+    host.ok("raise 2 E_X n=\\p");
+    let of_main = (0..51).filter(|_| from_unix(&reader).contains("main")).count();
+    host.wait_for_stat("sent", 51);
+    assert_eq!((of_main, host.stat("dropped")), (50, 0));
+}
+
+#[test]
 fn what_waits_in_a_process_that_is_terminated_is_sent() {
     let opensips = modern();
     let mut host = opensips.start(&[]);

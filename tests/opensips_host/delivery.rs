@@ -61,6 +61,19 @@ fn a_slow_unix_reader_gets_every_event_in_order() {
 }
 
 #[test]
+fn what_is_raised_while_a_reader_catches_up_comes_after_what_waits() {
+    let opensips = modern();
+    let mut host = opensips.start(&[]);
+    let reader = unix(&opensips.path("s"));
+    host.ok(&format!("subscribe E_X unix:{}", opensips.path("s")));
+    let reading = std::thread::spawn(move || (0..5000).map(|_| from_unix(&reader)).collect::<Vec<_>>());
+    host.ok("burst 0 5000 E_X n=\\i");
+    for (n, event) in reading.join().expect("every event arrives").iter().enumerate() {
+        assert_eq!(*event, format!(r#"{{"jsonrpc":"2.0","method":"E_X","params":{{"n":"{n}"}}}}"#));
+    }
+}
+
+#[test]
 fn several_that_wait_leave_in_one_system_call() {
     let opensips = OpenSips::build_with("3.6.8", 184, &["-DCOUNT_SENDS"]);
     let mut host = opensips.start(&[]);
@@ -216,8 +229,28 @@ fn many_subscribers_use_up_no_descriptors() {
     host.ok(&format!("raise 0 {RAISE}"));
     assert_eq!(from_udp(&socket), JSON);
     assert_eq!((host.stat("sent"), host.stat("dropped")), (201, 0));
-    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let open = descriptors(pid);
     assert!(open < 32, "{open} are open");
+}
+
+#[test]
+fn subscribers_that_are_none_any_more_leave_nothing_open() {
+    let opensips = modern();
+    let mut host = opensips.start(&[]);
+    let pid = host.pid("0");
+    let mut open = None;
+    for port in 1..=50 {
+        host.ok(&format!("subscribe E_X udp:127.0.0.1:{port}"));
+        host.ok("raise 0 E_X");
+        host.ok(&format!("unsubscribe udp:127.0.0.1:{port}"));
+        let now = descriptors(pid);
+        assert_eq!(*open.get_or_insert(now), now, "after {port}");
+    }
+}
+
+/// How many descriptors a process has open.
+fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
 /// The thread that sends what had to wait says so, too.

@@ -326,6 +326,27 @@ typedef struct herald_stats {
      * messages, and what was sent in another client's name.
      */
     uint64_t ignored;
+    /**
+     * Datagrams that had to wait.
+     */
+    uint64_t queued;
+    /**
+     * Attempts to send a datagram that waited.
+     */
+    uint64_t retried;
+    /**
+     * Of those dropped: datagrams at whose address nobody listened.
+     */
+    uint64_t dropped_gone;
+    /**
+     * Of those dropped: datagrams larger than their transport carries.
+     */
+    uint64_t dropped_too_large;
+    /**
+     * Of those dropped: datagrams that the system refused. What is in none of these three found too
+     * much waiting already.
+     */
+    uint64_t dropped_error;
 } herald_stats;
 
 /**

@@ -103,7 +103,9 @@ cases! {
         both_formats
         only_what_was_asked_for
         what_is_lost_is_told
+        one_that_is_too_slow_to_stay
         one_that_is_gone
+        every_loss_has_a_cause
         one_whose_time_is_over
     }
     vpp_api {
@@ -195,7 +197,7 @@ fn rust_layout() -> Vec<(String, Vec<usize>)> {
             herald_param { name r#type value }
             herald_stats {
                 size published ring_full delivered dropped subscribers refused protocol_errors overflowed
-                ignored
+                ignored queued retried dropped_gone dropped_too_large dropped_error
             }
             herald_subscriber_stats { id pid uid delivered dropped queued_bytes }
         }

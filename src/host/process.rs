@@ -1,4 +1,4 @@
-//! Learning of forks.
+//! The process that we are in: its forks, and what it may have.
 
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
@@ -25,4 +25,14 @@ fn inode(fd: RawFd) -> Option<u64> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: fstat is harmless whatever the number is, and fills in the struct if it returns 0.
     unsafe { (libc::fstat(fd, stat.as_mut_ptr()) == 0).then(|| stat.assume_init().st_ino) }
+}
+
+/// How many descriptors this process may have.
+pub(crate) fn descriptors() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit has room for the answer.
+    match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } {
+        0 => usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX),
+        _ => usize::MAX,
+    }
 }

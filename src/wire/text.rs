@@ -29,25 +29,29 @@ use std::io::Write;
 
 pub use decode::{DecodeError, Decoded, decode};
 
-use crate::event::{Event, Param, Value};
+use crate::event::{Event, Value};
 
 /// Appends an event to `out`.
 ///
 /// A null value is written as an empty one, a number in decimal, true and false as `1` and `0`,
 /// bytes in hexadecimal.
 pub fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
-    encode_parts(event.name(), event.params(), out);
+    let params = event.params().map(|param| (param.name.as_bytes(), param.value));
+    encode_parts(event.name().as_bytes(), params, out);
 }
 
-/// The same from an event's parts, for a host that has its parameters in a form of its own.
-pub fn encode_parts<'a>(name: &str, params: impl Iterator<Item = Param<'a>>, out: &mut Vec<u8>) {
-    let name = name.as_bytes();
+/// The same from an event's parts, for a host that has them in a form of its own, names of any bytes.
+pub fn encode_parts<'a>(
+    name: &[u8],
+    params: impl Iterator<Item = (&'a [u8], Value<'a>)>,
+    out: &mut Vec<u8>,
+) {
     put(name, name.first() == Some(&b'"') || breaks_line(name), out);
     out.push(b'\n');
-    for Param { name, value } in params {
+    for (name, value) in params {
         let named = !name.is_empty();
         if named {
-            put(name.as_bytes(), is_misread_as_name(name.as_bytes()), out);
+            put(name, is_misread_as_name(name), out);
             out.extend_from_slice(b"::");
         }
         match value {
@@ -163,6 +167,7 @@ pub(super) fn put_hex(bytes: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Param;
     use crate::wire::testing::{hostile, values};
     use proptest::prelude::*;
 

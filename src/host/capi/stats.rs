@@ -29,6 +29,17 @@ pub struct herald_stats {
     /// Requests of subscribers that were dropped because they were none of the server's: unknown
     /// messages, and what was sent in another client's name.
     pub ignored: u64,
+    /// Datagrams that had to wait.
+    pub queued: u64,
+    /// Attempts to send a datagram that waited.
+    pub retried: u64,
+    /// Of those dropped: datagrams at whose address nobody listened.
+    pub dropped_gone: u64,
+    /// Of those dropped: datagrams larger than their transport carries.
+    pub dropped_too_large: u64,
+    /// Of those dropped: datagrams that the system refused. What is in none of these three found too
+    /// much waiting already.
+    pub dropped_error: u64,
 }
 
 /// What has been counted for one subscriber that there is now.
@@ -97,6 +108,11 @@ unsafe fn read(hub: *mut herald_hub, stats: *mut herald_stats) -> Result<(), Fai
         protocol_errors: counted.protocol_errors,
         overflowed: counted.overflowed,
         ignored: counted.ignored,
+        queued: counted.queued,
+        retried: counted.retried,
+        dropped_gone: counted.dropped_gone,
+        dropped_too_large: counted.dropped_too_large,
+        dropped_error: counted.dropped_error,
     };
     // SAFETY: `size` bytes can be written.
     unsafe { write(&all, stats.cast(), size) };

@@ -11,7 +11,6 @@ mod log;
 mod places;
 mod sender;
 
-use std::borrow::Cow;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
@@ -22,7 +21,7 @@ use arena::{Arena, Count, MAX_ADDRESS};
 use sender::Common;
 
 use super::symbol;
-use crate::event::{Param, Value};
+use crate::event::Value;
 use crate::log::log;
 use crate::transport::datagram::{AddressError, Format, SourcePorts, Target, parse_udp, parse_unix};
 
@@ -340,10 +339,6 @@ unsafe extern "C" fn raise(
 unsafe fn encode(name: *const Str, params: *const Params, format: Format, out: &mut Vec<u8>) {
     // SAFETY: null, or a name that lives during the call.
     let name = unsafe { name.as_ref().and_then(|name| name.bytes()) }.unwrap_or_default();
-    let name = match std::str::from_utf8(name) {
-        Ok(name) => Cow::Borrowed(name),
-        Err(_) => String::from_utf8_lossy(name),
-    };
     // SAFETY: null, or the head of a list that lives during the call.
     let mut next = unsafe { params.as_ref() }.map_or(null(), |params| params.first);
     let params = std::iter::from_fn(|| {
@@ -353,13 +348,13 @@ unsafe fn encode(name: *const Str, params: *const Params, format: Format, out: &
         // SAFETY: its texts live during the call.
         Some(unsafe { convert(param) })
     });
-    format.encode_parts(&name, params, out);
+    format.encode_parts(name, params, out);
 }
 
 /// # Safety
 ///
 /// The parameter's texts live as long as the result is used.
-unsafe fn convert<'a>(param: &abi::Param) -> Param<'a> {
+unsafe fn convert<'a>(param: &abi::Param) -> (&'a [u8], Value<'a>) {
     let value = if param.flags & abi::INT_VALUE != 0 {
         // SAFETY: the flag says that an int is there.
         Value::Int(unsafe { (&raw const param.value).cast::<c_int>().read() }.into())
@@ -367,7 +362,6 @@ unsafe fn convert<'a>(param: &abi::Param) -> Param<'a> {
         // SAFETY: as the caller promised.
         unsafe { param.value.bytes() }.map_or(Value::Null, Value::Str)
     };
-    // SAFETY: as the caller promised. A name that is not UTF-8 cannot be a name of ours.
-    let name = unsafe { param.name.bytes() }.unwrap_or_default();
-    Param { name: std::str::from_utf8(name).unwrap_or("?"), value }
+    // SAFETY: as the caller promised.
+    (unsafe { param.name.bytes() }.unwrap_or_default(), value)
 }

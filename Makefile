@@ -108,6 +108,9 @@ bench: build
 	$(if $(HERALD_VPP_SDK),$(MAKE) --no-print-directory c_examples vpp-plugin && $(CARGO) bench -p herald-vpp-plugin,\
 		@echo "skipped: the plugin for VPP is measured if HERALD_VPP_SDK names a tree of VPP 26.06")
 
+# The loader finds what is new in a directory of its own only after this; a packager sees to it elsewhere.
+LDCONFIG = $(if $(DESTDIR),,-ldconfig)
+
 install:
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(OPENL2TP_PLUGIN_DIR) \
 		$(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7
@@ -122,6 +125,7 @@ install:
 	chmod 644 $(DESTDIR)$(LIBDIR)/pkgconfig/herald.pc
 	install -m 644 docs/man/herald.toml.5 $(DESTDIR)$(PREFIX)/share/man/man5/herald.toml.5
 	install -m 644 docs/man/herald.7 docs/man/herald-opensips.7 $(DESTDIR)$(PREFIX)/share/man/man7
+	$(LDCONFIG)
 
 # Over the stock module of OpenSIPS.
 install-opensips:
@@ -176,6 +180,7 @@ install-lwip:
 		>$(DESTDIR)$(LIBDIR)/pkgconfig/herald-lwip.pc
 	chmod 644 $(DESTDIR)$(LIBDIR)/pkgconfig/herald-lwip.pc
 	install -m 644 docs/man/herald-lwip.7 $(DESTDIR)$(PREFIX)/share/man/man7
+	$(LDCONFIG)
 
 clean:
 	$(CARGO) clean

@@ -412,6 +412,20 @@ int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags) {
 }
 #endif
 
+/* A system that never has a buffer for a datagram of -DNO_BUFFERS=BYTES or more. */
+#ifdef NO_BUFFERS
+ssize_t send(int fd, const void *data, size_t size, int flags) {
+    if (size >= NO_BUFFERS) return errno = ENOBUFS, -1;
+    return sendto(fd, data, size, flags, NULL, 0);
+}
+int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags) {
+    unsigned fit = 0;
+    while (fit < count && messages[fit].msg_hdr.msg_iov->iov_len < NO_BUFFERS) fit++;
+    if (fit == 0) return errno = ENOBUFS, -1;
+    return (int)syscall(SYS_sendmmsg, fd, messages, fit, flags);
+}
+#endif
+
 static int call_raise(const transport *by, str *event, sock *s, params *list) {
     void *taboo = (void *)1; /* message and context: real in OpenSIPS, and not the module's business */
     struct outcome *o = &shared->process[me].outcome;

@@ -18,8 +18,9 @@
  *
  * -DDPRINT=static makes a host without dprint, -DCOUNT_ALLOCATIONS one that tells
  * how often raising has allocated memory, -DCOUNT_SENDS one that tells, as a
- * statistic, how many datagrams one sendmmsg() has sent at most. Commands, one per
- * line, # begins a comment; PROC is main, all, or the number of a child (from 0):
+ * statistic, how many datagrams one sendmmsg() has sent at most, -DNO_BUFFERS=BYTES
+ * one whose system has no buffers for datagrams that long. Commands, one per line,
+ * # begins a comment; PROC is main, all, or the number of a child (from 0):
  *     subscribe EVENT SOCKET [EXPIRE]      without EXPIRE for ever
  *     virtual EVENT EXPIRE|- POLICY SOCKET...  PARALLEL, FAILOVER or ROUND-ROBIN
  *     parse | lookup | unsubscribe SOCKET  lookup leaks if nothing matches

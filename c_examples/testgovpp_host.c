@@ -154,7 +154,7 @@ int main(int argc, char **argv)
     double since = now();
     while (!stopped && (count == 0 || published + refused < count)) {
         if (!anybody_listens(api)) {
-            doze(1000);
+            doze(20000);
             since = now();
             due = 0;
             continue;

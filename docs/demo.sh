@@ -9,16 +9,18 @@ printf '[event_sock]\npath = "%s/openl2tpd.evt"\n' "$directory" >"$directory/her
 
 echo "A host loads $library; a client listens on $directory/openl2tpd.evt:"
 mkfifo "$directory/commands"
-HERALD_CONFIG=$directory/herald.toml "$examples/l2tp_host" -p "$library" <"$directory/commands" &
+HERALD_CONFIG=$directory/herald.toml "$examples/l2tp_host" -p "$library" <"$directory/commands" >/dev/null &
 exec 3>"$directory/commands"
-"$examples/event_client" -w -n 4 "$directory/openl2tpd.evt" &
+"$examples/event_client" -w -m 2f "$directory/openl2tpd.evt" | tee "$directory/events" | grep --line-buffered SESSION &
 client=$!
-# The host's answer to a pause says that it serves; the client has subscribed by then.
-echo 'pause 500' >&3
-for command in 'created 1230 55638' 'up 1230 55638 22910 64529' 'down 1230 55638' 'deleted 1230 55638'; do
+# A client gets what happens once it has subscribed: it is seen to have by a tunnel that it is told of.
+until [ -s "$directory/events" ]; do
+    kill -0 $client
+    echo 'tunnel-created 1230' >&3
+    sleep 0.1
+done
+for command in 'created 1230 55638' 'up 1230 55638 22910 64529' 'down 1230 55638' 'deleted 1230 55638' exit; do
     echo "$command" >&3
 done
-wait $client
-exec 3>&-
 wait
 echo "That is all: CREATED, UP, DOWN, DELETED."

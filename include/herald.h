@@ -10,14 +10,18 @@
  * wrong. The numbers are never reused.
  *
  * Structs that the caller fills in begin with their size, so that programs built against an
- * older header go on working: `herald_hub_options options = { sizeof options };`. A field that
- * is 0 or NULL has its default. Fields are only ever appended.
+ * older header go on working:
+ *
+ *     herald_hub_options options = { 0 }; // in C++ { }
+ *     options.size = sizeof options;
+ *
+ * A field that is 0 or NULL has its default. Fields are only ever appended.
  *
  * Threads: every function can be called from any thread unless it says otherwise.
  *
  * Fork: a hub belongs to the process that opened it. In a forked child its descriptors are
- * closed, and every function but herald_hub_close() answers HERALD_ERROR_FORKED; the child opens
- * a hub of its own.
+ * closed, and every function that takes it or its VPP API answers HERALD_ERROR_FORKED, but for
+ * herald_hub_close(); the child opens a hub of its own.
  */
 #ifndef HERALD_H
 #define HERALD_H
@@ -322,6 +326,27 @@ typedef struct herald_stats {
      * messages, and what was sent in another client's name.
      */
     uint64_t ignored;
+    /**
+     * Datagrams that had to wait.
+     */
+    uint64_t queued;
+    /**
+     * Attempts to send a datagram that waited.
+     */
+    uint64_t retried;
+    /**
+     * Of those dropped: datagrams at whose address nobody listened.
+     */
+    uint64_t dropped_gone;
+    /**
+     * Of those dropped: datagrams larger than their transport carries.
+     */
+    uint64_t dropped_too_large;
+    /**
+     * Of those dropped: datagrams that the system refused. What is in none of these three found too
+     * much waiting already.
+     */
+    uint64_t dropped_error;
 } herald_stats;
 
 /**
@@ -369,7 +394,7 @@ typedef void (*herald_request_handler)(void *context, struct herald_request *req
 typedef struct herald_handler {
     /**
      * The name of the request, such as "light_set", as its .api file defines it. Registrations for
-     * events ("want_...") are answered by the library.
+     * events ("want_...") that have a field "enable" or "enable_disable" are answered by the library.
      */
     const char *request;
     /**
@@ -511,7 +536,8 @@ typedef struct herald_vpp_api_options {
 #define HERALD_ERROR_RING_FULL 8
 
 /**
- * The event is larger than the ring, or a name is longer than 65535 bytes.
+ * The event is larger than the ring, has more than 65535 parameters, or a name is longer than 65535
+ * bytes.
  */
 #define HERALD_ERROR_TOO_LARGE 9
 
@@ -700,6 +726,9 @@ herald_error herald_hub_open(const struct herald_hub_options *options, struct he
  * removes the sockets and ends the worker thread. Sets `*hub` to NULL, so that closing it again
  * does nothing.
  *
+ * A worker that is held up by the program's own log or handler is waited for a second longer, and then
+ * left behind, which the log is told: it ends when it is let go, and may log until then.
+ *
  * No other thread may use the hub any more. In a forked child it frees the child's copy, and
  * leaves the parent's subscribers and sockets alone.
  *
@@ -827,13 +856,15 @@ herald_error herald_hub_add_datagram(struct herald_hub *hub,
                                      const struct herald_datagram_options *options);
 
 /**
- * Reads what a hub has counted. `stats->size` must be set.
+ * Reads what a hub has counted. `stats->size` must be set. A field that this version of the library does
+ * not know is set to 0.
  *
  * Not to be called where siglongjmp() can leave it: it takes a lock.
  *
  * Errors: HERALD_ERROR_NULL, HERALD_ERROR_SIZE, HERALD_ERROR_FORKED.
  */
-herald_error herald_hub_stats(struct herald_hub *hub, struct herald_stats *stats);
+herald_error herald_hub_stats(struct herald_hub *hub,
+                              struct herald_stats *stats);
 
 /**
  * Reads what has been counted for each subscriber. Writes up to `capacity` elements to `list`
@@ -910,7 +941,8 @@ herald_error herald_vpp_api_publish_packed(const struct herald_vpp_api *api,
  * Says how many clients have registered for an event, so that a host can save itself the trouble of
  * making one that nobody gets.
  *
- * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (no such event).
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (no such event),
+ * HERALD_ERROR_FORKED.
  */
 herald_error herald_vpp_api_listeners(const struct herald_vpp_api *api,
                                       const char *event,

@@ -6,8 +6,12 @@
  * returns NULL with errno set. herald_lwip_last_error() says what exactly was wrong, and what to do.
  *
  * Structs of options begin with their size, so that programs built against an older header go on
- * working: `struct herald_fdif_options options = { sizeof options };`. A field that is 0 or NULL has
- * its default. Fields are only ever appended.
+ * working:
+ *
+ *     struct herald_fdif_options options = { 0 }; // in C++ { }
+ *     options.size = sizeof options;
+ *
+ * A field that is 0 or NULL has its default. Fields are only ever appended.
  *
  * Threads: lwIP is one stack per process, and belongs to the thread that called
  * libevent_timeouts_init(). A call from any other thread is refused with EPERM.

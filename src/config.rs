@@ -1,13 +1,16 @@
 //! `herald.toml`: what an operator can set. The man page `herald.toml(5)` describes it.
 
 use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use crate::hub::Overflow;
+use crate::log::one_line;
 use crate::transport::datagram::{self, Filter, Format, SubscriberOptions};
 use crate::transport::event_sock::EventSock;
 use crate::transport::stream::StreamOptions;
@@ -61,30 +64,39 @@ impl Config {
 
     /// Reads the file that the environment or the system offers; the defaults if there is none.
     pub fn load() -> Result<Self, ConfigError> {
-        match std::env::var_os(Self::VARIABLE) {
-            Some(file) => Self::read(Path::new(&file)),
-            None if Path::new(Self::DEFAULT_FILE).exists() => Self::read(Path::new(Self::DEFAULT_FILE)),
-            None => Ok(Config::default()),
+        if let Some(file) = std::env::var_os(Self::VARIABLE).filter(|file| !file.is_empty()) {
+            return Self::read(Path::new(&file));
+        }
+        match std::fs::read(Self::DEFAULT_FILE) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
+            read => Self::understand(Path::new(Self::DEFAULT_FILE), read),
         }
     }
 
     /// Reads a file.
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(file).map_err(|error| ConfigError {
-            file: file.to_path_buf(),
-            place: None,
-            message: format!("cannot read it: {error}"),
-        })?;
-        Self::parse(&text).map_err(|(span, message)| ConfigError {
-            file: file.to_path_buf(),
-            place: span.map(|span| place(&text, span)),
-            message,
-        })
+        Self::understand(file, std::fs::read(file))
+    }
+
+    fn understand(file: &Path, read: io::Result<Vec<u8>>) -> Result<Self, ConfigError> {
+        let complain = |place, message: String| {
+            let message = one_line(&message).into_owned();
+            ConfigError { file: file.to_path_buf(), place, message }
+        };
+        let bytes = read.map_err(|error| complain(None, format!("cannot read it: {error}")))?;
+        // As far as it is UTF-8 this is the file, byte for byte.
+        let text = String::from_utf8_lossy(&bytes);
+        if let Err(error) = std::str::from_utf8(&bytes) {
+            let at = error.valid_up_to();
+            return Err(complain(Some(place(&text, at..at)), "the text is not UTF-8".into()));
+        }
+        Self::parse(&text)
+            .map_err(|(span, message)| complain(span.map(|span| place(&text, span)), message))
     }
 
     fn parse(text: &str) -> Result<Self, (Option<Range<usize>>, String)> {
         let file: File = toml::from_str(text)
-            .map_err(|error| (error.span(), error.message().trim_end().replace('\n', " ")))?;
+            .map_err(|error| (error.span(), error.message().trim_end().to_owned()))?;
         let mut config = Config::default();
         let invalid = |(span, message)| (Some(span), message);
         file.event_sock.apply(&mut config.event_sock).map_err(invalid)?;
@@ -96,13 +108,35 @@ impl Config {
     }
 }
 
-/// The line that a span is on, from 1, and the key there.
+/// The line that a span begins on, from 1, and the key that it belongs to.
 fn place(text: &str, span: Range<usize>) -> (usize, String) {
     let start = span.start.min(text.len());
     let before = &text.as_bytes()[..start];
     let line = before.iter().filter(|&&byte| byte == b'\n').count();
-    let key = text.lines().nth(line).unwrap_or_default().split('=').next().unwrap_or_default();
-    (line + 1, key.trim().to_owned())
+    let key = DeTable::parse(text).ok().and_then(|table| key_at(table.get_ref(), start));
+    let key = key.unwrap_or_else(|| {
+        // Of what is no TOML, what stands where a key is expected.
+        let line = text.lines().nth(line).unwrap_or_default();
+        line.split(['=', '#']).next().unwrap_or_default().trim().to_owned()
+    });
+    (line + 1, one_line(&key).into_owned())
+}
+
+/// The innermost key of which this place is a part, or a part of its value.
+fn key_at(table: &DeTable<'_>, place: usize) -> Option<String> {
+    fn within(value: &DeValue<'_>, place: usize) -> Option<String> {
+        match value {
+            DeValue::Table(table) => key_at(table, place),
+            DeValue::Array(values) => values.iter().find_map(|value| within(value.get_ref(), place)),
+            _ => None,
+        }
+    }
+    table.iter().find_map(|(key, value)| {
+        within(value.get_ref(), place).or_else(|| {
+            let here = key.span().contains(&place) || value.span().contains(&place);
+            here.then(|| key.get_ref().clone().into_owned())
+        })
+    })
 }
 
 #[derive(Deserialize, Default)]
@@ -114,17 +148,24 @@ struct File {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 struct EventSockSection {
-    path: Option<Spanned<PathBuf>>,
-    max_clients: Option<Spanned<usize>>,
+    path: Option<Spanned<String>>,
+    max_clients: Option<Spanned<Number>>,
     mode: Option<Spanned<String>>,
     owner: Option<Spanned<Id>>,
     group: Option<Spanned<Id>>,
     allow_uids: Vec<Spanned<Id>>,
     allow_gids: Vec<Spanned<Id>>,
-    queue_bytes: Option<Spanned<usize>>,
+    queue_bytes: Option<Spanned<Number>>,
     overflow: Option<Spanned<String>>,
+}
+
+/// A number whose range is said by who reads it.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a whole number")]
+enum Number {
+    Whole(i64),
 }
 
 /// A user or a group: its number or its name.
@@ -148,7 +189,7 @@ impl EventSockSection {
         if let Some(mode) = self.mode {
             options.listen.mode = u32::from_str_radix(mode.get_ref(), 8)
                 .ok()
-                .filter(|&bits| bits <= 0o777)
+                .filter(|&bits| bits <= 0o777 && !mode.get_ref().starts_with('+'))
                 .ok_or_else(|| (mode.span(), "a mode is an octal number up to \"0777\"".into()))?;
         }
         if let Some(owner) = self.owner {
@@ -170,19 +211,19 @@ impl EventSockSection {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 struct VppApiSection {
-    path: Option<Spanned<PathBuf>>,
-    max_clients: Option<Spanned<usize>>,
+    path: Option<Spanned<String>>,
+    max_clients: Option<Spanned<Number>>,
     mode: Option<Spanned<String>>,
     owner: Option<Spanned<Id>>,
     group: Option<Spanned<Id>>,
     allow_uids: Vec<Spanned<Id>>,
     allow_gids: Vec<Spanned<Id>>,
-    queue_bytes: Option<Spanned<usize>>,
+    queue_bytes: Option<Spanned<Number>>,
     overflow: Option<Spanned<String>>,
-    api_directories: Vec<Spanned<PathBuf>>,
-    message_bytes: Option<Spanned<usize>>,
+    api_directories: Vec<Spanned<String>>,
+    message_bytes: Option<Spanned<Number>>,
 }
 
 impl VppApiSection {
@@ -211,15 +252,15 @@ impl VppApiSection {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 struct DatagramSection {
     to: Spanned<String>,
     #[serde(default)]
     events: Vec<String>,
     format: Option<Spanned<String>>,
-    queue_bytes: Option<Spanned<usize>>,
+    queue_bytes: Option<Spanned<Number>>,
     overflow: Option<Spanned<String>>,
-    send_buffer: Option<Spanned<usize>>,
+    send_buffer: Option<Spanned<Number>>,
 }
 
 impl DatagramSection {
@@ -260,17 +301,17 @@ fn overflow(policy: Spanned<String>) -> Result<Overflow, Invalid> {
     }
 }
 
-fn within(number: Spanned<usize>, least: usize, most: usize) -> Result<usize, Invalid> {
-    if (least..=most).contains(number.get_ref()) {
-        Ok(number.into_inner())
-    } else {
-        Err((number.span(), format!("{} is not between {least} and {most}", number.get_ref())))
-    }
+fn within(number: Spanned<Number>, least: usize, most: usize) -> Result<usize, Invalid> {
+    let Number::Whole(found) = *number.get_ref();
+    usize::try_from(found)
+        .ok()
+        .filter(|found| (least..=most).contains(found))
+        .ok_or_else(|| (number.span(), format!("{found} is not between {least} and {most}")))
 }
 
-fn absolute(path: Spanned<PathBuf>) -> Result<PathBuf, Invalid> {
-    if path.get_ref().is_absolute() {
-        Ok(path.into_inner())
+fn absolute(path: Spanned<String>) -> Result<PathBuf, Invalid> {
+    if path.get_ref().starts_with('/') {
+        Ok(path.into_inner().into())
     } else {
         Err((path.span(), "the path must be absolute: it begins with /".into()))
     }
@@ -327,9 +368,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn complaint(text: &str) -> String {
+    fn complaint(content: impl AsRef<[u8]>) -> String {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), text).unwrap();
+        std::fs::write(file.path(), content).unwrap();
         let error = Config::read(file.path()).unwrap_err().to_string();
         error.strip_prefix(&file.path().display().to_string()).unwrap().to_owned()
     }
@@ -392,7 +433,14 @@ mod tests {
                 "[event_sock]\n\nmax_clients = 0",
                 ", line 3, key max_clients: 0 is not between 1 and 4096",
             ),
-            ("[event_sock]\nmax_clients = \"x\"", ", line 2, key max_clients: invalid type: string"),
+            (
+                "[event_sock]\nmax_clients = -1",
+                ", line 2, key max_clients: -1 is not between 1 and 4096",
+            ),
+            ("[event_sock]\nmax_clients = \"x\"", ", line 2, key max_clients: expected a whole number"),
+            ("[event_sock]\nmode = \"+660\"", ", line 2, key mode: a mode is an octal number"),
+            ("event_sock = { mode = \"9\" }", ", line 1, key mode: a mode is an octal number"),
+            ("event_sock = 5", ", line 1, key event_sock: invalid type: integer `5`, expected a table"),
             ("[event_sock]\nmax_client = 5", ", line 2, key max_client: unknown field `max_client`"),
             ("[event_sock]\noverflow = \"drop\"", ", line 2, key overflow: \"drop\" is no policy"),
             ("[event_sock]\nqueue_bytes = 1", ", line 2, key queue_bytes: 1 is not between 4096"),
@@ -401,6 +449,10 @@ mod tests {
                 ", line 2, key owner: there is no user \"no-such-user\"",
             ),
             ("[event_sock]\nallow_uids = [-1]", ", line 2, key allow_uids: "),
+            (
+                "[event_sock]\nallow_uids = [\n  0,\n  \"no-such-user\",\n]",
+                ", line 4, key allow_uids: there is no user \"no-such-user\"",
+            ),
             ("[event_sock]\npath = \"x.evt\"", ", line 2, key path: the path must be absolute"),
             ("[event_sock", ", line 1, key [event_sock: "),
             (
@@ -413,11 +465,15 @@ mod tests {
                 "[[datagram]]\nto = \"unix:/x\"\nformat = \"xml\"",
                 ", line 3, key format: \"xml\" is no format",
             ),
-            ("[[datagram]]\nevents = []", ", line 1, key [[datagram]]: missing field `to`"),
+            ("[[datagram]]\nevents = []", ", line 1, key datagram: missing field `to`"),
         ] {
             let complaint = complaint(text);
             assert!(complaint.starts_with(expected), "{text}: {complaint}");
         }
+        let latin = complaint(b"[event_sock]\n# f\xfcr alle\nmode = \"0666\"");
+        assert_eq!(latin, ", line 2: the text is not UTF-8");
+        let lines = complaint("[event_sock]\n\"a\\nb\" = 1");
+        assert!(lines.starts_with(", line 2, key a b: unknown field `a b`"), "{lines}");
     }
 
     proptest! {

@@ -64,6 +64,8 @@ pub struct Event<'a> {
 impl<'a> Event<'a> {
     /// The longest name, of an event or a parameter, in bytes.
     pub const MAX_NAME: usize = u16::MAX as usize;
+    /// The most parameters.
+    pub const MAX_PARAMS: usize = u16::MAX as usize;
 
     /// An event from its parts.
     pub fn new(name: &'a str, params: &'a [Param<'a>]) -> Self {

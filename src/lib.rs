@@ -7,8 +7,8 @@
 //! host  →  event  →  hub  →  wire  →  transport  →  subscriber
 //! ```
 //!
-//! - [`host`]: the programs that load us: openl2tpd, and any C program through `herald.h`. The
-//!   only place with `unsafe`.
+//! - [`host`]: the programs that load us: openl2tpd, OpenSIPS, and any C program through `herald.h`.
+//!   The only place in this crate with `unsafe`.
 //! - [`event`]: what happened: a name and typed parameters.
 //! - [`hub`]: from a publish that never blocks to one bounded queue per subscriber, and the worker
 //!   thread in between.
@@ -16,7 +16,8 @@
 //! - [`transport`]: the sockets of each protocol.
 //! - [`config`]: `herald.toml`. [`log`]: the host's log.
 //!
-//! The VPP binary API comes from the crate `herald_vpp_api`: .api files, CRCs, messages, without I/O.
+//! Two parts are crates of their own: `herald_uring`, for its `unsafe`, sends to many sockets in one system
+//! call. The VPP binary API comes from the crate `herald_vpp_api`: .api files, CRCs, messages, without I/O.
 //! [`wire::vpp_api`] is its protocol, [`transport::vpp_api`] its server.
 //!
 //! `event` depends on nothing; `wire` and `hub` on `event`; `transport` on `hub` and `wire`;

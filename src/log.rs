@@ -1,5 +1,6 @@
 //! Where the library's own messages go: to the host's log, whatever that is.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +29,8 @@ pub struct Log(Arc<Sink>);
 type Sink = dyn Fn(Level, &str) + Send + Sync;
 
 impl Log {
-    /// A log that hands each message to `sink`, which is called from any thread.
+    /// A log that hands each message to `sink`, which is called from any thread. A message is one line,
+    /// whatever is quoted in it: control characters come as spaces.
     pub fn new(sink: impl Fn(Level, &str) + Send + Sync + 'static) -> Self {
         Log(Arc::new(sink))
     }
@@ -42,8 +44,16 @@ impl Log {
     pub fn write(&self, level: Level, message: fmt::Arguments<'_>) {
         match message.as_str() {
             Some(text) => (self.0)(level, text),
-            None => (self.0)(level, &message.to_string()),
+            None => (self.0)(level, &one_line(&message.to_string())),
         }
+    }
+}
+
+/// The text with its control characters, line breaks among them, as spaces.
+pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
+    match text.contains(char::is_control) {
+        true => text.replace(char::is_control, " ").into(),
+        false => text.into(),
     }
 }
 

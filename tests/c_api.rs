@@ -73,6 +73,7 @@ cases! {
         invalid_server_options
         invalid_events
         sizes_of_structs
+        counts_that_cannot_be
         what_stands_in_the_way
         a_socket_in_use
         paths_that_cannot_be
@@ -83,19 +84,28 @@ cases! {
     }
     publish {
         the_log
+        serving_on_the_hubs_own_thread
         every_type_and_any_number_of_parameters
         every_l2tp_event
         a_full_ring
         a_full_queue
         a_full_queue_disconnects
+        many_clients
         statistics
+    }
+    costs {
+        nothing_is_allocated
+        no_system_call_once_the_worker_is_woken
+        only_those_that_wake_the_worker
     }
     datagrams {
         refused_options
         both_formats
         only_what_was_asked_for
         what_is_lost_is_told
+        one_that_is_too_slow_to_stay
         one_that_is_gone
+        every_loss_has_a_cause
         one_whose_time_is_over
     }
     vpp_api {
@@ -116,13 +126,15 @@ cases! {
     }
     forks {
         a_child_holds_no_descriptor
+        a_child_keeps_what_was_opened_in_the_place_of_ours
         a_child_is_refused
-        a_child_is_refused_statistics_and_attaching
+        a_child_is_refused_all_else
         a_child_that_closes_harms_nobody
         a_child_has_its_own_hub
         a_child_closes_its_parents_hub_after_opening_its_own
         a_child_that_stays
         a_live_socket_is_not_stolen
+        a_dead_socket_is_replaced_by_one_of_many
         many_children_of_a_busy_parent
     }
     jumps {
@@ -185,7 +197,7 @@ fn rust_layout() -> Vec<(String, Vec<usize>)> {
             herald_param { name r#type value }
             herald_stats {
                 size published ring_full delivered dropped subscribers refused protocol_errors overflowed
-                ignored
+                ignored queued retried dropped_gone dropped_too_large dropped_error
             }
             herald_subscriber_stats { id pid uid delivered dropped queued_bytes }
         }

@@ -11,7 +11,7 @@ use std::process::Command;
 use herald_vpp_api::{Rules, builtin, json, parse};
 use nix::sys::signal::Signal;
 
-use common::{Program, c_example, govpp, skipped};
+use common::{Program, Setup, c_example, govpp, skipped};
 
 /// Everything that a test needs: the example, and a directory of its own.
 struct Lab {
@@ -157,26 +157,48 @@ fn a_client_comes_back_after_the_server_has_been_started_again() {
 }
 
 #[test]
+fn a_client_watches_the_sessions_of_an_openl2tpd() {
+    let Some(lab) = Lab::new("a_client_watches_the_sessions_of_an_openl2tpd") else { return };
+    let config = format!("[vpp_api]\npath = \"{}\"\n", lab.socket().display());
+    let mut host = Setup::new().config(&config).start();
+    let mut sessions = Command::new(lab.govpp.with_file_name("sessions"));
+    let client = Program::start(sessions.arg("-socket").arg(lab.socket()));
+    client.expect("watching");
+    host.life(1, 2);
+    for (number, what) in ["CREATED", "UP", "DOWN", "DELETED"].iter().enumerate() {
+        client.expect(&format!("{} L2TP_EVENT_SESSION_{what} tunnel 1 session 2", number + 1));
+    }
+    client.signal(Signal::SIGTERM);
+    assert_eq!(client.finish().len(), 5);
+    host.exit();
+}
+
+#[test]
 fn the_bindings_are_what_the_generator_makes_of_the_api() {
     let Some(lab) = Lab::new("the_bindings_are_what_the_generator_makes_of_the_api") else { return };
     let (api, generated) = (lab.directory.path().join("api"), lab.directory.path().join("binapi"));
     fs::create_dir(&api).unwrap();
     let text = fs::read_to_string(root().join("c_examples/api/testgovpp.api")).unwrap();
     let testgovpp = parse::parse("testgovpp.api", &text, &builtin::Builtin, Rules::default()).unwrap();
-    let modules =
-        ["vnet/interface_types.api", builtin::MEMCLNT].map(|path| builtin::module(path).unwrap());
+    let modules = ["vnet/interface_types.api", builtin::MEMCLNT, builtin::HERALD]
+        .map(|path| builtin::module(path).unwrap());
     for module in modules.iter().chain([&testgovpp]) {
         fs::write(api.join(format!("{}.api.json", module.name())), json::write(module)).unwrap();
     }
-    let output = govpp::go(root())
-        .args(["tool", "binapi-generator", "--no-version-info", "--no-source-path-info"])
-        .arg(format!("--input={}", api.display()))
-        .arg(format!("--output-dir={}", generated.display()))
-        .args(["--import-prefix=herald/examples/govpp/binapi", "testgovpp"])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Of Herald's own there are messages only: its client would need bindings of memclnt.
+    for (module, parts) in [("testgovpp", "rpc"), ("herald", "")] {
+        let output = govpp::go(root())
+            .args(["tool", "binapi-generator", "--no-version-info", "--no-source-path-info"])
+            .arg(format!("--input={}", api.display()))
+            .arg(format!("--output-dir={}", generated.display()))
+            .arg(format!("--gen={parts}"))
+            .args(["--import-prefix=herald/examples/govpp/binapi", module])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
     for file in [
+        "herald/herald.ba.go",
         "testgovpp/testgovpp.ba.go",
         "testgovpp/testgovpp_rpc.ba.go",
         "interface_types/interface_types.ba.go",

@@ -249,6 +249,32 @@ fn clients_that_never_read_cost_their_queues_and_no_more() {
 }
 
 #[test]
+fn of_many_clients_those_that_do_not_read_are_told_of_their_losses_and_no_other_has_any() {
+    const FLOODS: u64 = 500;
+    let mut host = Host::with("max_clients = 101\nqueue_bytes = 4096");
+    let subscribers = |count| (0..count).map(|_| host.subscriber(DOCUMENT | LOST)).collect::<Vec<_>>();
+    let (mut healthy, stuck, mut leaving) = (subscribers(80), subscribers(10), subscribers(10));
+    let mut accounts: Vec<_> = healthy.iter().map(|_| Account::of_floods(1)).collect();
+    for n in 1..=FLOODS {
+        // A few events at a time, as a daemon has them.
+        host.flood(1);
+        for (client, account) in healthy.iter_mut().zip(&mut accounts) {
+            *account = client.account(std::mem::replace(account, Account::of_floods(1)), 4 * n);
+            assert_eq!(account.lost, 0);
+        }
+        if n % 50 == 0 {
+            leaving.pop();
+        }
+    }
+    for mut client in stuck {
+        let account = client.account(Account::of_floods(1), 4 * FLOODS);
+        assert!(account.lost > 0, "{account:?}");
+    }
+    drop(healthy);
+    is_unharmed(&mut host);
+}
+
+#[test]
 fn clients_killed_in_the_middle_of_the_stream_are_forgotten() {
     let mut host = Host::start();
     let mut healthy = host.subscriber(DOCUMENT | LOST);

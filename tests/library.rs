@@ -170,6 +170,26 @@ fn the_header_can_be_included_twice() {
 }
 
 #[test]
+fn options_are_made_as_the_header_says() {
+    let header = header();
+    let (comment, _) = header.split_once("*/").unwrap();
+    let example: String = comment.lines().filter_map(|line| line.strip_prefix(" *     ")).fold(
+        String::new(),
+        |all, line| {
+            let (code, hint) = line.split_once(" // in C++ ").unwrap_or((line, "{ 0 }"));
+            all + &format!(
+                "#ifdef __cplusplus\n{}\n#else\n{code}\n#endif\n",
+                code.replace("{ 0 }", hint)
+            )
+        },
+    );
+    assert!(example.contains("sizeof options"), "{example}");
+    let text =
+        format!("#include \"herald.h\"\nsize_t made(void)\n{{\n{example}return options.size;\n}}\n");
+    compiles("options_are_made_as_the_header_says", &text);
+}
+
+#[test]
 fn every_c_example_compiles_without_a_warning() {
     let test = "every_c_example_compiles_without_a_warning";
     let directory = kit::directory();
@@ -188,6 +208,20 @@ fn every_c_example_compiles_without_a_warning() {
             kit::compiled(command.args(["-lherald", "-ldl", "-lpthread"]));
         }
     }
+}
+
+/// `make demo`.
+#[test]
+fn the_demo_shows_a_sessions_life() {
+    let mut command = Command::new("sh");
+    command.arg(kit::root().join("docs/demo.sh"));
+    command.arg(common::c_example("l2tp_host").parent().unwrap()).arg(library());
+    let shown = kit::run(&mut command).well("docs/demo.sh").out;
+    let events: Vec<_> = shown.lines().filter(|line| line.starts_with("SESSION_")).collect();
+    let up = "SESSION_UP tunnel 1230 session 55638 peer_tunnel 22910 peer_session 64529";
+    let [created, deleted] =
+        ["CREATED", "DELETED"].map(|name| format!("SESSION_{name} tunnel 1230 session 55638"));
+    assert_eq!(events, [&created, up, "SESSION_DOWN tunnel 1230 session 55638", &deleted], "{shown}");
 }
 
 /// A function that the header declares, and the comment right before it.

@@ -46,12 +46,15 @@ fn with_plugin(source: &str, options: &[&str]) -> (Setup, PathBuf) {
 }
 
 /// Sets up a host from the stand-in's source with some of it replaced.
-fn with_changed_host(from: &str, to: &str) -> Setup {
+fn with_changed_host(changes: &[(&str, &str)]) -> Setup {
     let setup = Setup::new();
-    let source = c_source("l2tp_host.c");
-    assert!(source.contains(from));
+    let mut source = c_source("l2tp_host.c");
+    for (from, to) in changes {
+        assert!(source.contains(from));
+        source = source.replace(from, to);
+    }
     let program = setup.dir().join("host");
-    compile(&source.replace(from, to), &program, &["-rdynamic", "-ldl", "-lpthread"]);
+    compile(&source, &program, &["-rdynamic", "-ldl", "-lpthread"]);
     setup.program(program)
 }
 
@@ -63,6 +66,13 @@ fn without_plugins() -> Host {
 fn fds_of_ours(host: &Host) -> Vec<proc::Fd> {
     let inherited: Vec<_> = proc::fds(without_plugins().pid()).iter().map(|fd| fd.number).collect();
     proc::fds(host.pid()).into_iter().filter(|fd| !inherited.contains(&fd.number)).collect()
+}
+
+/// So many clients that all of them are sent to in one system call.
+const MANY: &str = "max_clients = 10";
+
+fn many(host: &Host) -> Vec<Client> {
+    (0..10).map(|_| host.subscriber(DOCUMENT)).collect()
 }
 
 /// The signals that a thread can block; SIGKILL, SIGSTOP and the two of glibc it cannot.
@@ -98,7 +108,8 @@ fn no_signal_handler_is_installed_or_changed() {
 
 #[test]
 fn a_host_that_does_not_ignore_sigpipe_is_not_killed_by_it() {
-    let mut host = with_changed_host("signal(SIGPIPE, SIG_IGN)", "signal(SIGPIPE, SIG_DFL)").start();
+    let mut host =
+        with_changed_host(&[("signal(SIGPIPE, SIG_IGN)", "signal(SIGPIPE, SIG_DFL)")]).start();
     assert_eq!(proc::signals(host.pid(), host.pid(), "SigIgn") & 1 << (libc::SIGPIPE - 1), 0);
     for _ in 0..30 {
         drop(host.subscriber_when_there_is_room(ALL));
@@ -265,8 +276,8 @@ fn loading_alone_starts_and_opens_nothing() {
 
 #[test]
 fn every_descriptor_is_closed_on_exec_and_sockets_do_not_block() {
-    let mut host = Host::with("max_clients = 3");
-    let mut clients: Vec<_> = (0..3).map(|_| host.subscriber(DOCUMENT)).collect();
+    let mut host = Host::with(MANY);
+    let mut clients = many(&host);
     host.life(1, 2);
     clients[0].expect(&life(1, 2));
     let ours = fds_of_ours(&host);
@@ -278,17 +289,57 @@ fn every_descriptor_is_closed_on_exec_and_sockets_do_not_block() {
 }
 
 #[test]
+fn what_many_clients_take_is_given_back_with_them() {
+    let mut host = Host::with(MANY);
+    let mut clients = many(&host);
+    host.life(1, 2);
+    clients.iter_mut().for_each(|client| client.expect(&life(1, 2)));
+    host.ok("clean");
+    let left = fds_of_ours(&host);
+    assert!(left.is_empty(), "{left:?}");
+    host.ok("init");
+    host.serves_a_fresh_client();
+}
+
+#[test]
+fn a_host_with_a_filter_of_system_calls_is_not_killed_by_what_it_does_not_know() {
+    let filter = r#"
+        struct sock_filter code[] = {
+            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+            BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, __NR_io_uring_setup, 0, 2),
+            BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, __NR_io_uring_register, 1, 0),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        struct sock_fprog program = { sizeof code / sizeof *code, code };
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+            DIE(2, "no filter: %s", strerror(errno));
+        atexit(at_exit);
+    "#;
+    let headers = "#include <linux/filter.h>\n#include <linux/seccomp.h>\n#include <stddef.h>\n\
+                   #include <sys/prctl.h>\n#include <sys/syscall.h>\nint main(int argc";
+    let setup = with_changed_host(&[("    atexit(at_exit);\n", filter), ("int main(int argc", headers)]);
+    let mut host = setup.config(MANY).start();
+    let mut clients = many(&host);
+    for session in 1..=3 {
+        host.life(1, session);
+        clients.iter_mut().for_each(|client| client.expect(&life(1, session)));
+    }
+    assert_eq!(host.exit(), 0);
+}
+
+#[test]
 fn a_host_that_closes_our_descriptors_goes_on_and_so_do_we() {
     // All of them; then each alone, whatever it is.
-    let host = Host::start();
-    let _client = host.subscriber(DOCUMENT);
+    let host = Host::with(MANY);
+    let _clients = many(&host);
     let numbers: Vec<_> = fds_of_ours(&host).iter().map(|fd| fd.number).collect();
     drop(host);
     let mut ranges = vec![(3, *numbers.last().unwrap())];
     ranges.extend(numbers.iter().map(|&number| (number, number)));
     for (low, high) in ranges {
-        let mut host = Host::start();
-        let _client = host.subscriber(DOCUMENT);
+        let mut host = Host::with(MANY);
+        let _clients = many(&host);
         host.ok(&format!("closefds {low} {high}"));
         // Whoever is connected or comes may see an end, and the host nothing at all.
         for _ in 0..3 {
@@ -340,8 +391,8 @@ fn what_the_host_opens_in_the_place_of_our_descriptors_is_not_touched() {
     let name = format!("-DFILE_NAME=\"{}\"", file.path().display());
     let (setup, squatter) = with_plugin(source, &[&name]);
     // After ours: the hook that it replaces is not missed.
-    let mut host = setup.plugins([library(), squatter]).start();
-    let mut clients: Vec<_> = (0..3).map(|_| host.subscriber(DOCUMENT)).collect();
+    let mut host = setup.config(MANY).plugins([library(), squatter]).start();
+    let mut clients = many(&host);
     host.ok("tunnel-down 3");
     for client in &mut clients {
         client.expect_end();
@@ -458,7 +509,8 @@ fn with_other_plugins_on_either_side_each_event_is_published_once_after_every_in
 #[test]
 fn hooks_that_a_daemon_does_not_have_are_reported_once_and_not_missed() {
     let tunnels = ["created", "deleted", "up", "down", "modified"];
-    let mut host = with_changed_host("#define TUNNEL_HOOK\n", "#define TUNNEL_HOOK static\n").start();
+    let mut host =
+        with_changed_host(&[("#define TUNNEL_HOOK\n", "#define TUNNEL_HOOK static\n")]).start();
     let mut client = host.subscriber(ALL);
     for event in tunnels {
         let lines = host.log_lines(&format!("l2tp_tunnel_{event}_hook"));
@@ -564,9 +616,17 @@ fn a_bad_configuration_is_reported_with_line_and_key_and_the_defaults_are_used()
         assert!(line.ends_with("the defaults are used instead"), "{line}");
         has_the_defaults(host);
     }
-    let missing = "export HERALD_CONFIG=$DIR/missing.toml";
-    let Some(setup) = Setup::with_private_tmp(test, missing) else { return };
-    let host = setup.start();
-    host.wait_for_log("missing.toml: cannot read it");
-    has_the_defaults(host);
+    for (commands, complaint) in [
+        ("export HERALD_CONFIG=$DIR/missing.toml", "missing.toml: cannot read it"),
+        // A variable that is empty names no file; what is in /etc is there, and cannot be read.
+        (
+            "export HERALD_CONFIG=; mkdir /etc/herald; ln -s herald.toml /etc/herald/herald.toml",
+            "/etc/herald/herald.toml: cannot read it",
+        ),
+    ] {
+        let Some(setup) = Setup::with_private_tmp(test, commands) else { return };
+        let host = setup.start();
+        host.wait_for_log(complaint);
+        has_the_defaults(host);
+    }
 }

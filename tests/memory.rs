@@ -93,6 +93,7 @@ const SHORT: [(&str, &[&str]); 7] = [
             "invalid_server_options",
             "invalid_events",
             "sizes_of_structs",
+            "counts_that_cannot_be",
             "what_stands_in_the_way",
             "a_socket_in_use",
             "paths_that_cannot_be",
@@ -103,7 +104,16 @@ const SHORT: [(&str, &[&str]); 7] = [
     ),
     ("datagrams", &["refused_options", "both_formats", "one_that_is_gone"]),
     ("vpp_api", &["null_pointers", "events_by_fields_and_packed", "handlers_answer_now_and_later"]),
-    ("publish", &["the_log", "every_type_and_any_number_of_parameters", "a_full_ring", "statistics"]),
+    (
+        "publish",
+        &[
+            "the_log",
+            "every_type_and_any_number_of_parameters",
+            "a_full_ring",
+            "many_clients",
+            "statistics",
+        ],
+    ),
     (
         "lives",
         &[

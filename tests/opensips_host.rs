@@ -12,6 +12,8 @@ mod delivery;
 mod log;
 #[path = "opensips_host/memory.rs"]
 mod memory;
+#[path = "opensips_host/network.rs"]
+mod network;
 #[path = "opensips_host/python.rs"]
 mod python;
 #[path = "opensips_host/subscriptions.rs"]

@@ -11,3 +11,5 @@ mod clients;
 mod handlers;
 #[path = "vpp_api/losses.rs"]
 mod losses;
+#[path = "vpp_api/module.rs"]
+mod module;

@@ -18,8 +18,9 @@ pub struct Fd<T: AsFd + IntoRawFd> {
 impl<T: AsFd + IntoRawFd> Fd<T> {
     /// Takes care of a descriptor that has just been opened.
     pub fn new(inner: T) -> Self {
-        fork::opened(&inner.as_fd());
-        Fd { identity: identity(&inner), inner: Some(inner) }
+        let identity = identity(&inner);
+        fork::opened(&inner.as_fd(), identity.map_or(0, |(_, inode)| inode));
+        Fd { identity, inner: Some(inner) }
     }
 
     /// Takes care of a descriptor that forked children shall inherit and use.
@@ -40,6 +41,11 @@ impl<T: AsFd + IntoRawFd> Fd<T> {
     /// What it was made of.
     pub fn get(&self) -> &T {
         self.inner.as_ref().expect("it is there until it is dropped")
+    }
+
+    /// What it was made of, to be changed.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.inner.as_mut().expect("it is there until it is dropped")
     }
 }
 

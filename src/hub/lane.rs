@@ -93,7 +93,7 @@ impl Lane {
         self.producer.0.lost.load(Ordering::Relaxed)
     }
 
-    /// True the first time that it is asked for this `epoch`, once [`Lane::woke`] has said so.
+    /// Whether the producer has woken the worker from its sleep number `epoch`.
     pub(super) fn has_woken(&self, epoch: u64) -> bool {
         self.producer.0.woken.load(Ordering::Relaxed) == epoch
     }

@@ -35,8 +35,7 @@ use std::time::{Duration, Instant};
 use thread_local::ThreadLocal;
 
 pub use fd::Fd;
-pub(crate) use fork::generation;
-pub use fork::in_child;
+pub(crate) use fork::{generation, in_child};
 pub use poll::{Interest, Poll, Readiness};
 pub use queue::{LostRecord, Overflow, Pushed, Queue};
 pub use stats::{Counter, HubStats, SubscriberStats, TransportStats};
@@ -104,7 +103,8 @@ pub enum PublishError {
     /// The thread's ring is full: events come faster than the worker takes them. The event is
     /// counted, and subscribers are told.
     RingFull,
-    /// The event is larger than the ring, or a name is longer than [`Event::MAX_NAME`].
+    /// The event is larger than the ring, has more than [`Event::MAX_PARAMS`] parameters, or a name is
+    /// longer than [`Event::MAX_NAME`].
     TooLarge,
     /// The hub has been closed.
     Closed,
@@ -188,8 +188,9 @@ enum Command {
 
 /// A running hub. Dropping it closes it.
 ///
-/// All methods can be called from any thread. In a forked child every method but `drop` answers
-/// that the hub is not its own.
+/// All methods can be called from any thread. In a forked child [`Hub::publish`], [`Hub::add`] and
+/// [`Hub::attach_thread`] answer that the hub is not its own, and closing or dropping it leaves the
+/// parent's alone; what it has counted is not to be asked for.
 pub struct Hub {
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
@@ -258,9 +259,13 @@ impl Hub {
         })
     }
 
-    /// Hands a transport to the worker and waits until it is served.
+    /// Hands a transport to the worker and waits until it is served. Refused on the worker's own thread.
     pub fn add(&self, transport: Box<dyn Transport>) -> io::Result<()> {
         let shared = self.own().map_err(io::Error::other)?;
+        if self.is_served_by_this_thread() {
+            let why = "the hub's own thread would wait for itself; serve from another";
+            return Err(io::Error::new(io::ErrorKind::Deadlock, why));
+        }
         let stats = transport.stats();
         let (promiser, answer) = promise();
         // A worker that has ended drops the command, which breaks the promise.

@@ -76,6 +76,16 @@ pub struct TransportStats {
     pub overflowed: Counter,
     /// Requests that were dropped because they were none of this transport's.
     pub ignored: Counter,
+    /// Datagrams that had to wait.
+    pub queued: Counter,
+    /// Attempts to send a datagram that waited.
+    pub retried: Counter,
+    /// Of `dropped`: datagrams at whose address nobody listened.
+    pub dropped_gone: Counter,
+    /// Of `dropped`: datagrams larger than their transport carries.
+    pub dropped_too_large: Counter,
+    /// Of `dropped`: datagrams that the system refused.
+    pub dropped_error: Counter,
     name: &'static str,
     queue_limit: u64,
     subscribers: Mutex<Vec<Arc<SubscriberStats>>>,
@@ -139,6 +149,16 @@ pub struct HubStats {
     pub overflowed: u64,
     /// Requests that were dropped because they were none of the transport's.
     pub ignored: u64,
+    /// Datagrams that had to wait.
+    pub queued: u64,
+    /// Attempts to send a datagram that waited.
+    pub retried: u64,
+    /// Of `dropped`: datagrams at whose address nobody listened.
+    pub dropped_gone: u64,
+    /// Of `dropped`: datagrams larger than their transport carries.
+    pub dropped_too_large: u64,
+    /// Of `dropped`: datagrams that the system refused.
+    pub dropped_error: u64,
 }
 
 impl HubStats {
@@ -150,5 +170,10 @@ impl HubStats {
         self.protocol_errors += transport.protocol_errors.get();
         self.overflowed += transport.overflowed.get();
         self.ignored += transport.ignored.get();
+        self.queued += transport.queued.get();
+        self.retried += transport.retried.get();
+        self.dropped_gone += transport.dropped_gone.get();
+        self.dropped_too_large += transport.dropped_too_large.get();
+        self.dropped_error += transport.dropped_error.get();
     }
 }

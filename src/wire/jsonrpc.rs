@@ -16,30 +16,35 @@
 //! its own module write the object `{"":1}`).
 
 use super::text::{find, put_float, put_hex, put_int, put_uint};
-use crate::event::{Event, Param, Value};
+use crate::event::{Event, Value};
 
 /// Appends an event to `out`.
 ///
 /// A number that JSON cannot express (infinity, or none at all) is written as `null`, bytes as a
 /// string of hexadecimal digits.
 pub fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
-    encode_parts(event.name(), event.params(), out);
+    let params = event.params().map(|param| (param.name.as_bytes(), param.value));
+    encode_parts(event.name().as_bytes(), params, out);
 }
 
-/// The same from an event's parts, for a host that has its parameters in a form of its own.
-pub fn encode_parts<'a>(name: &str, params: impl Iterator<Item = Param<'a>>, out: &mut Vec<u8>) {
+/// The same from an event's parts, for a host that has them in a form of its own, names of any bytes.
+pub fn encode_parts<'a>(
+    name: &[u8],
+    params: impl Iterator<Item = (&'a [u8], Value<'a>)>,
+    out: &mut Vec<u8>,
+) {
     out.extend_from_slice(br#"{"jsonrpc":"2.0","method":"#);
-    put_str(name, out);
+    put_text(name, out);
     let mut params = params.peekable();
-    if let Some(first) = params.peek() {
-        let named = !first.name.is_empty();
+    if let Some((first, _)) = params.peek() {
+        let named = !first.is_empty();
         out.extend_from_slice(if named { br#","params":{"# } else { br#","params":["# });
-        for (i, Param { name, value }) in params.enumerate() {
+        for (i, (name, value)) in params.enumerate() {
             if i > 0 {
                 out.push(b',');
             }
             if named {
-                put_str(name, out);
+                put_text(name, out);
                 out.push(b':');
             }
             put_value(value, out);
@@ -58,10 +63,7 @@ fn put_value(value: Value<'_>, out: &mut Vec<u8>) {
         Value::Float(_) => out.extend_from_slice(b"null"),
         Value::Bool(true) => out.extend_from_slice(b"true"),
         Value::Bool(false) => out.extend_from_slice(b"false"),
-        Value::Str(text) => match std::str::from_utf8(text) {
-            Ok(text) => put_str(text, out),
-            Err(_) => put_lossy(text, out),
-        },
+        Value::Str(text) => put_text(text, out),
         Value::Bytes(bytes) => {
             out.push(b'"');
             put_hex(bytes, out);
@@ -70,21 +72,22 @@ fn put_value(value: Value<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn put_str(text: &str, out: &mut Vec<u8>) {
+fn put_text(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    put_escaped(text, out);
+    match std::str::from_utf8(text) {
+        Ok(text) => put_escaped(text, out),
+        Err(_) => put_lossy(text, out),
+    }
     out.push(b'"');
 }
 
 fn put_lossy(text: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
     for chunk in text.utf8_chunks() {
         put_escaped(chunk.valid(), out);
         if !chunk.invalid().is_empty() {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
-    out.push(b'"');
 }
 
 fn put_escaped(text: &str, out: &mut Vec<u8>) {
@@ -116,6 +119,7 @@ fn put_escape(byte: u8, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Param;
     use crate::wire::testing::{Owned, hostile, values};
     use proptest::prelude::*;
     use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};

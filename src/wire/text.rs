@@ -29,25 +29,29 @@ use std::io::Write;
 
 pub use decode::{DecodeError, Decoded, decode};
 
-use crate::event::{Event, Param, Value};
+use crate::event::{Event, Value};
 
 /// Appends an event to `out`.
 ///
 /// A null value is written as an empty one, a number in decimal, true and false as `1` and `0`,
 /// bytes in hexadecimal.
 pub fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
-    encode_parts(event.name(), event.params(), out);
+    let params = event.params().map(|param| (param.name.as_bytes(), param.value));
+    encode_parts(event.name().as_bytes(), params, out);
 }
 
-/// The same from an event's parts, for a host that has its parameters in a form of its own.
-pub fn encode_parts<'a>(name: &str, params: impl Iterator<Item = Param<'a>>, out: &mut Vec<u8>) {
-    let name = name.as_bytes();
+/// The same from an event's parts, for a host that has them in a form of its own, names of any bytes.
+pub fn encode_parts<'a>(
+    name: &[u8],
+    params: impl Iterator<Item = (&'a [u8], Value<'a>)>,
+    out: &mut Vec<u8>,
+) {
     put(name, name.first() == Some(&b'"') || breaks_line(name), out);
     out.push(b'\n');
-    for Param { name, value } in params {
+    for (name, value) in params {
         let named = !name.is_empty();
         if named {
-            put(name.as_bytes(), is_misread_as_name(name.as_bytes()), out);
+            put(name, is_misread_as_name(name), out);
             out.extend_from_slice(b"::");
         }
         match value {
@@ -185,6 +189,7 @@ pub(super) fn put_hex(bytes: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Param;
     use crate::wire::testing::{hostile, values};
     use proptest::prelude::*;
 
@@ -366,6 +371,18 @@ mod tests {
         assert_eq!(value(":a", b":8"), "E\n:a:::8\n\n");
         assert_eq!(encoded("E\n", &[]), b"\"E\n\"\n\n");
         assert_eq!(encoded("E::F:", &[]), b"E::F:\n\n");
+    }
+
+    #[test]
+    fn a_broken_line_is_seen_wherever_it_breaks() {
+        for (len, at) in (1..40).flat_map(|len| (0..len).map(move |at| (len, at))) {
+            for byte in *b"\n\r" {
+                let mut text = vec![b'a'; len];
+                text[at] = byte;
+                let bytes = encoded("E", &[str("n", &text)]);
+                assert!(bytes.starts_with(b"E\nn::\""), "{}", bytes.escape_ascii());
+            }
+        }
     }
 
     #[test]

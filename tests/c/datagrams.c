@@ -202,7 +202,7 @@ static void only_what_was_asked_for(void)
 }
 
 /* To one that reads too late: what arrives is in order, and what does not is counted in place. */
-static void what_is_lost_is_told(void)
+static void what_is_lost_is_told_by(herald_overflow overflow)
 {
     static const char *const names[] = {"E_NUMBER", "E_HERALD_EVENTS_LOST"};
     const char *path = path_of("slow");
@@ -214,6 +214,7 @@ static void what_is_lost_is_told(void)
     options.events_count = COUNT_OF(names);
     options.format = HERALD_FORMAT_TEXT;
     options.queue_bytes = 4096;
+    options.overflow = overflow;
     SAME(herald_hub_add_datagram(hub, &options), HERALD_OK);
     while (stats_of(hub).dropped == 0) {
         unsigned long long end = total + 100;
@@ -238,6 +239,34 @@ static void what_is_lost_is_told(void)
     SAME(number, total);
     CHECK(lost > 0);
     SAME(stats_of(hub).dropped, lost);
+    WAIT_UNTIL(stats_of(hub).delivered + lost == total);
+    CHECK(stats_of(hub).queued > 0 && stats_of(hub).retried > 0);
+    SAME(stats_of(hub).dropped_gone + stats_of(hub).dropped_too_large + stats_of(hub).dropped_error, 0);
+    close_hub(hub);
+    CHECK(close(fd) == 0 && unlink(path) == 0);
+}
+
+static void what_is_lost_is_told(void)
+{
+    what_is_lost_is_told_by(HERALD_OVERFLOW_DROP_NEWEST);
+    what_is_lost_is_told_by(HERALD_OVERFLOW_DROP_OLDEST);
+}
+
+static void one_that_is_too_slow_to_stay(void)
+{
+    const char *path = path_of("stuck");
+    int fd = listen_at(path);
+    herald_hub *hub = open_hub(NULL);
+    herald_datagram_options options = datagram_options(address_of(path));
+    herald_stats stats;
+    options.queue_bytes = 4096;
+    options.overflow = HERALD_OVERFLOW_DISCONNECT;
+    SAME(herald_hub_add_datagram(hub, &options), HERALD_OK);
+    do SAME(herald_publish(hub, "E_A", NULL, 0), HERALD_OK);
+    while (stats_of(hub).subscribers > 0);
+    stats = stats_of(hub);
+    SAME(stats.overflowed, 1);
+    CHECK(stats.delivered > 0 && stats.dropped > 1);
     close_hub(hub);
     close(fd);
 }
@@ -266,6 +295,49 @@ static void one_that_is_gone(void)
     expect_datagram(dead, "E_B\n\n");
     close_hub(hub);
     close(dead);
+    close(fd);
+}
+
+static void every_loss_has_a_cause(void)
+{
+    static char large[65458];
+    const char *here = path_of("bounded");
+    int fd = listen_at(here);
+    herald_hub *hub = open_hub(NULL);
+    herald_datagram_options options = datagram_options("udp:127.0.0.1:9");
+    herald_param param;
+    herald_stats stats;
+    options.format = HERALD_FORMAT_TEXT;
+    SAME(herald_hub_add_datagram(hub, &options), HERALD_OK);
+    /* Nobody may send to all without asking for it. */
+    options.to = "udp:255.255.255.255:9";
+    SAME(herald_hub_add_datagram(hub, &options), HERALD_OK);
+    options.to = address_of(path_of("nobody"));
+    SAME(herald_hub_add_datagram(hub, &options), HERALD_OK);
+    options.to = address_of(here);
+    options.send_buffer = 4096;
+    SAME(herald_hub_add_datagram(hub, &options), HERALD_OK);
+    /* 65458 bytes as text: one more than UDP carries. */
+    memset(large, 'x', sizeof large);
+    large[sizeof large - strlen("E\nn::\n\n")] = '\0';
+    param = herald_param_string("n", large);
+    SAME(herald_publish(hub, "E", &param, 1), HERALD_OK);
+    WAIT_UNTIL(stats_of(hub).dropped == 4);
+    stats = stats_of(hub);
+    SAME(stats.dropped_too_large, 3);
+    SAME(stats.dropped_gone, 1);
+    SAME(stats.dropped_error, 0);
+    /* One less. */
+    large[strlen(large) - 1] = '\0';
+    param = herald_param_string("n", large);
+    SAME(herald_publish(hub, "E", &param, 1), HERALD_OK);
+    WAIT_UNTIL(stats_of(hub).dropped == 7 && stats_of(hub).delivered == 1);
+    stats = stats_of(hub);
+    SAME(stats.dropped_too_large, 4);
+    SAME(stats.dropped_gone, 2);
+    SAME(stats.dropped_error, 1);
+    SAME(stats.queued, 0);
+    close_hub(hub);
     close(fd);
 }
 
@@ -298,7 +370,9 @@ int main(int argc, char **argv)
         {"both_formats", both_formats},
         {"only_what_was_asked_for", only_what_was_asked_for},
         {"what_is_lost_is_told", what_is_lost_is_told},
+        {"one_that_is_too_slow_to_stay", one_that_is_too_slow_to_stay},
         {"one_that_is_gone", one_that_is_gone},
+        {"every_loss_has_a_cause", every_loss_has_a_cause},
         {"one_whose_time_is_over", one_whose_time_is_over},
     };
     return run_tests(argc, argv, tests, COUNT_OF(tests));

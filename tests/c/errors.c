@@ -59,6 +59,23 @@ static void null_pointers(void)
     close_hub(hub);
 }
 
+/* What a function that failed has counted: -1. */
+static void counts_that_cannot_be(void)
+{
+    herald_hub *hub = open_hub(NULL);
+    herald_event_sock_options server = sock_options(path_of("evt"));
+    herald_param param = herald_param_bytes("b", "x", (size_t)-1);
+    uint32_t id = 0;
+    REFUSED(herald_publish(hub, "E", &param, 1), HERALD_ERROR_INVALID, "params[0]");
+    param = herald_param_int("n", 1);
+    SAME(herald_publish(hub, "E", &param, (size_t)-1), HERALD_ERROR_TOO_LARGE);
+    SAME(herald_publish(hub, "E", &param, 65536), HERALD_ERROR_TOO_LARGE);
+    server.allow_uids = &id;
+    server.allow_uids_count = (size_t)-1;
+    REFUSED(herald_hub_serve_event_sock(hub, &server), HERALD_ERROR_INVALID, "allow_uids");
+    close_hub(hub);
+}
+
 static void open_is_refused(herald_hub_options options, herald_error error, const char *argument)
 {
     herald_hub *hub = (herald_hub *)&options; /* anything that is not NULL */
@@ -94,6 +111,7 @@ static void invalid_server_options(void)
         REFUSED(herald_hub_serve_event_sock(hub, &bad), HERALD_ERROR_INVALID, "options." #field); \
     } while (0)
     BAD(path, "/tmp/\xff\xfe");
+    BAD(path, "");
     BAD(mode, 01000);
     BAD(mode, (uint32_t)-1);
     BAD(max_clients, 4097);
@@ -167,12 +185,19 @@ static void sizes_of_structs(void)
     herald_event_sock_options server = sock_options(path_of("evt"));
     newer_hub_options newer;
     newer_sock_options newer_server;
+    struct { herald_stats known; uint64_t unknown[1]; } newer_stats;
+    herald_subscriber_stats list[1];
     herald_stats stats;
     herald_hub *hub;
     size_t size, count;
 
-    for (size = 0; size < sizeof(size_t); size++) {
+    /* Up to that of a pointer, which is what sizeof says of the wrong thing. */
+    for (size = 0; size <= sizeof(size_t); size++) {
         options.size = size;
+        open_is_refused(options, HERALD_ERROR_SIZE, "options");
+    }
+    for (size = 1; size < sizeof(size_t); size++) { /* a field in part */
+        options.size = 2 * sizeof(size_t) + size;
         open_is_refused(options, HERALD_ERROR_SIZE, "options");
     }
     options.size = (size_t)-1; /* nothing like that can be read */
@@ -209,11 +234,21 @@ static void sizes_of_structs(void)
     SAME(herald_hub_serve_event_sock(hub, &server), HERALD_OK);
 
     memset(&stats, 0, sizeof stats);
-    for (size = 0; size < sizeof(size_t); size++) {
+    for (size = 0; size <= sizeof(size_t); size++) {
         stats.size = size;
         REFUSED(herald_hub_stats(hub, &stats), HERALD_ERROR_SIZE, "stats");
+        REFUSED(herald_hub_subscribers(hub, list, size, 1, &count), HERALD_ERROR_SIZE, "element_size");
     }
-    REFUSED(herald_hub_subscribers(hub, NULL, 0, 0, &count), HERALD_ERROR_SIZE, "element_size");
+    stats.size = (size_t)-1;
+    REFUSED(herald_hub_stats(hub, &stats), HERALD_ERROR_SIZE, "stats");
+    REFUSED(herald_hub_subscribers(hub, list, (size_t)-1, 1, &count), HERALD_ERROR_SIZE, "element_size");
+
+    /* What a newer program's struct has beyond ours is 0, not what happened to be there. */
+    memset(&newer_stats, 0xff, sizeof newer_stats);
+    newer_stats.known.size = sizeof newer_stats;
+    SAME(herald_hub_stats(hub, &newer_stats.known), HERALD_OK);
+    SAME(newer_stats.known.published, 0);
+    SAME(newer_stats.unknown[0], 0);
     close_hub(hub);
 }
 
@@ -436,6 +471,7 @@ int main(int argc, char **argv)
         {"invalid_server_options", invalid_server_options},
         {"invalid_events", invalid_events},
         {"sizes_of_structs", sizes_of_structs},
+        {"counts_that_cannot_be", counts_that_cannot_be},
         {"what_stands_in_the_way", what_stands_in_the_way},
         {"a_socket_in_use", a_socket_in_use},
         {"paths_that_cannot_be", paths_that_cannot_be},

@@ -5,6 +5,8 @@
  */
 #include "check.h"
 
+#include <fcntl.h>
+
 /* A hub with a server and a client, which a child is about to inherit. */
 typedef struct parent {
     const char *path;
@@ -83,9 +85,13 @@ static void a_child_is_refused(void)
     end(&p);
 }
 
-/* "every function but herald_hub_close() answers HERALD_ERROR_FORKED", says the header. */
+static herald_vpp_api *api;
+
+/* "every function that takes it or its VPP API answers HERALD_ERROR_FORKED", says the header. */
 static void is_refused_the_rest(parent *p)
 {
+    herald_vpp_api_options options;
+    uint32_t listeners = 0;
     herald_stats stats;
     herald_subscriber_stats list[1];
     size_t count = 0;
@@ -94,11 +100,22 @@ static void is_refused_the_rest(parent *p)
     SAME(herald_hub_attach_thread(p->hub), HERALD_ERROR_FORKED);
     SAME(herald_hub_stats(p->hub, &stats), HERALD_ERROR_FORKED);
     SAME(herald_hub_subscribers(p->hub, list, sizeof list[0], 1, &count), HERALD_ERROR_FORKED);
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.path = path_of("child");
+    SAME(herald_hub_serve_vpp_api(p->hub, &options, NULL), HERALD_ERROR_FORKED);
+    SAME(herald_vpp_api_publish(api, "herald_event", NULL, 0), HERALD_ERROR_FORKED);
+    SAME(herald_vpp_api_listeners(api, "herald_event", &listeners), HERALD_ERROR_FORKED);
 }
 
-static void a_child_is_refused_statistics_and_attaching(void)
+static void a_child_is_refused_all_else(void)
 {
     parent p = start();
+    herald_vpp_api_options options;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.path = path_of("api");
+    SAME(herald_hub_serve_vpp_api(p.hub, &options, &api), HERALD_OK);
     in_child(is_refused_the_rest, &p);
     works(&p);
     end(&p);
@@ -128,6 +145,22 @@ static void a_child_that_closes_harms_nobody(void)
 enum { DESCRIPTORS = 256 };
 static struct stat of_the_hub[DESCRIPTORS]; /* with inode 0 where it has none */
 
+/* A hub with a server and a client; which descriptors are the hub's is noted. */
+static parent start_and_note(void)
+{
+    bool others[DESCRIPTORS];
+    parent p;
+    int fd, count = 0;
+    for (fd = 0; fd < DESCRIPTORS; fd++) others[fd] = fstat(fd, &of_the_hub[fd]) == 0;
+    p = start();
+    for (fd = 0; fd < DESCRIPTORS; fd++) {
+        if (others[fd] || fd == p.c.fd || fstat(fd, &of_the_hub[fd]) != 0) of_the_hub[fd].st_ino = 0;
+        count += of_the_hub[fd].st_ino != 0;
+    }
+    CHECK(count >= 4); /* what wakes the worker, its epoll, the listener, the connection */
+    return p;
+}
+
 static void closes_descriptors(parent *p)
 {
     struct stat found;
@@ -141,18 +174,37 @@ static void closes_descriptors(parent *p)
 
 static void a_child_holds_no_descriptor(void)
 {
-    bool others[DESCRIPTORS];
-    parent p;
-    int fd, count = 0;
-    for (fd = 0; fd < DESCRIPTORS; fd++) others[fd] = fstat(fd, &of_the_hub[fd]) == 0;
-    p = start();
-    for (fd = 0; fd < DESCRIPTORS; fd++) {
-        if (others[fd] || fd == p.c.fd || fstat(fd, &of_the_hub[fd]) != 0) of_the_hub[fd].st_ino = 0;
-        count += of_the_hub[fd].st_ino != 0;
-    }
-    CHECK(count >= 4); /* what wakes the worker, its epoll, the listener, the connection */
+    parent p = start_and_note();
     in_child(closes_descriptors, &p);
     end(&p);
+}
+
+static void reads_what_is_in_their_place(parent *p)
+{
+    char byte = 1;
+    int fd;
+    (void)p;
+    for (fd = 0; fd < DESCRIPTORS; fd++) {
+        if (of_the_hub[fd].st_ino == 0) continue;
+        SAME(read(fd, &byte, 1), 1);
+        SAME(byte, 0);
+    }
+}
+
+/* A program that closes what is not its own, and opens something there, has that in its children. */
+static void a_child_keeps_what_was_opened_in_the_place_of_ours(void)
+{
+    parent p = start_and_note();
+    int fd, zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    CHECK(zero >= 0);
+    for (fd = 0; fd < DESCRIPTORS; fd++) {
+        if (of_the_hub[fd].st_ino != 0) CHECK(dup2(zero, fd) == fd);
+    }
+    in_child(reads_what_is_in_their_place, &p);
+    reads_what_is_in_their_place(&p);
+    SAME(publish_number(p.hub, 1), HERALD_ERROR_FAILED);
+    close_hub(p.hub);
+    reads_what_is_in_their_place(&p);
 }
 
 static void lives_on_its_own(parent *p)
@@ -249,6 +301,65 @@ static void a_live_socket_is_not_stolen(void)
     end(&p);
 }
 
+/* Leaves a socket at the path on which nobody listens. */
+static void leave_dead_socket(const char *path)
+{
+    struct sockaddr_un address;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    memset(&address, 0, sizeof address);
+    address.sun_family = AF_UNIX;
+    strcpy(address.sun_path, path);
+    CHECK(bind(fd, (struct sockaddr *)&address, sizeof address) == 0);
+    close(fd);
+}
+
+/* Processes that find the same dead socket at the same time: one replaces it, and keeps it. */
+static void a_dead_socket_is_replaced_by_one_of_many(void)
+{
+    enum { MANY = 8 };
+    const char *path = path_of("evt");
+    uint32_t round, rounds = scaled(100);
+    for (round = 0; round < rounds; round++) {
+        int ready[2], start[2], answers[2], end[2], child, served = 0;
+        herald_event_sock_options options = sock_options(path);
+        unsigned char answer = 0;
+        leave_dead_socket(path);
+        CHECK(pipe(ready) == 0 && pipe(start) == 0 && pipe(answers) == 0 && pipe(end) == 0);
+        for (child = 0; child < MANY; child++) {
+            herald_hub *hub;
+            if (fork() != 0) continue;
+            close(start[1]);
+            close(end[1]);
+            hub = open_hub(NULL);
+            CHECK(write(ready[1], &answer, 1) == 1);
+            CHECK(read(start[0], &answer, 1) == 0);
+            answer = (unsigned char)herald_hub_serve_event_sock(hub, &options);
+            CHECK(write(answers[1], &answer, 1) == 1);
+            CHECK(read(end[0], &answer, 1) == 0);
+            close_hub(hub);
+            leave_child();
+        }
+        for (child = 0; child < MANY; child++) CHECK(read(ready[0], &answer, 1) == 1);
+        close(start[1]);
+        for (child = 0; child < MANY; child++) {
+            CHECK(read(answers[0], &answer, 1) == 1);
+            CHECK(answer == HERALD_OK || answer == HERALD_ERROR_IN_USE);
+            served += answer == HERALD_OK;
+        }
+        SAME(served, 1);
+        close(try_connect(path));
+        close(end[1]);
+        for (child = 0; child < MANY; child++) CHECK(wait(NULL) > 0);
+        CHECK(access(path, F_OK) != 0);
+        close(ready[0]);
+        close(ready[1]);
+        close(start[0]);
+        close(answers[0]);
+        close(answers[1]);
+        close(end[0]);
+    }
+}
+
 static bool enough;
 
 static void *publish_on(void *argument)
@@ -288,14 +399,17 @@ int main(int argc, char **argv)
 {
     static const test tests[] = {
         {"a_child_holds_no_descriptor", a_child_holds_no_descriptor},
+        {"a_child_keeps_what_was_opened_in_the_place_of_ours",
+         a_child_keeps_what_was_opened_in_the_place_of_ours},
         {"a_child_is_refused", a_child_is_refused},
-        {"a_child_is_refused_statistics_and_attaching", a_child_is_refused_statistics_and_attaching},
+        {"a_child_is_refused_all_else", a_child_is_refused_all_else},
         {"a_child_that_closes_harms_nobody", a_child_that_closes_harms_nobody},
         {"a_child_has_its_own_hub", a_child_has_its_own_hub},
         {"a_child_closes_its_parents_hub_after_opening_its_own",
          a_child_closes_its_parents_hub_after_opening_its_own},
         {"a_child_that_stays", a_child_that_stays},
         {"a_live_socket_is_not_stolen", a_live_socket_is_not_stolen},
+        {"a_dead_socket_is_replaced_by_one_of_many", a_dead_socket_is_replaced_by_one_of_many},
         {"many_children_of_a_busy_parent", many_children_of_a_busy_parent},
     };
     return run_tests(argc, argv, tests, COUNT_OF(tests));

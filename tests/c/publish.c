@@ -73,12 +73,49 @@ static void the_log(void)
     serve(hub, path);
     SAME(j.lines, 1);
     CHECK(strstr(j.last, path) != NULL);
+    serve(hub, path_of("two\nlines")); /* in one, of the log */
     journal_hold(&j, path);
     CHECK(strstr(j.last, "protocol error") != NULL);
     journal_let_go(&j);
     WAIT_UNTIL(stats_of(hub).protocol_errors == 1);
     close_hub(hub);
     SAME(j.warnings, 1);
+}
+
+static herald_hub *hub_of_the_log;
+static int answer_in_the_log = -1;
+
+static void serve_in_the_log(void *context, int32_t level, const char *message)
+{
+    herald_event_sock_options options = sock_options((const char *)context);
+    (void)message;
+    if (level == 4) {
+        __atomic_store_n(&answer_in_the_log, herald_hub_serve_event_sock(hub_of_the_log, &options),
+                         __ATOMIC_RELEASE);
+    }
+}
+
+/* A log must not call the library. One that does is refused what would stop its hub for good. */
+static void serving_on_the_hubs_own_thread(void)
+{
+    const char *path = path_of("evt");
+    herald_hub_options options = hub_options();
+    static const unsigned char request[5] = {1, 0, 0, 0, 1};
+    client c, bad;
+    options.log = serve_in_the_log;
+    options.log_context = (void *)(uintptr_t)path_of("more");
+    hub_of_the_log = open_hub(&options);
+    serve(hub_of_the_log, path);
+    c = subscribe(path, UP);
+    bad = subscribe(path, 0);
+    SAME(send(bad.fd, request, sizeof request, MSG_NOSIGNAL), (int)sizeof request);
+    WAIT_UNTIL(__atomic_load_n(&answer_in_the_log, __ATOMIC_ACQUIRE) != -1);
+    SAME(answer_in_the_log, HERALD_ERROR_SYSTEM);
+    expect_end(&bad);
+    SAME(publish_number(hub_of_the_log, 1), HERALD_OK);
+    expect_number(&c, 1);
+    close_hub(hub_of_the_log);
+    expect_end(&c);
 }
 
 /* ---- what is published ---- */
@@ -312,6 +349,31 @@ static void a_full_queue_disconnects(void)
     close_hub(hub);
 }
 
+/* ---- many subscribers ---- */
+
+static void many_clients(void)
+{
+    enum { CLIENTS = 70, EVENTS = 30 };
+    const char *path = path_of("evt");
+    herald_event_sock_options options = sock_options(path);
+    herald_hub *hub = open_hub(NULL);
+    client clients[CLIENTS];
+    uint32_t number, left = CLIENTS, i;
+    options.max_clients = CLIENTS;
+    SAME(herald_hub_serve_event_sock(hub, &options), HERALD_OK);
+    for (i = 0; i < CLIENTS; i++) clients[i] = subscribe(path, UP);
+    /* One event at a time; now and then some leave without a word. */
+    for (number = 0; number < EVENTS; number++) {
+        SAME(publish_number(hub, number), HERALD_OK);
+        for (i = 0; i < left; i++) expect_number(&clients[i], number);
+        if (number % 10 == 9)
+            for (i = 0; i < 5; i++) close(clients[--left].fd);
+    }
+    WAIT_UNTIL(stats_of(hub).subscribers == left);
+    close_hub(hub);
+    for (i = 0; i < left; i++) expect_end(&clients[i]);
+}
+
 /* ---- statistics ---- */
 
 static void statistics(void)
@@ -368,12 +430,17 @@ static void statistics(void)
     SAME(herald_hub_subscribers(hub, list, sizeof list[0], 1, &count), HERALD_OK);
     SAME(count, 2);
     SAME(list[1].id, 0xeeeeeeeeeeeeeeee);
-    SAME(herald_hub_subscribers(hub, list, sizeof list[0].id, 2, &count), HERALD_OK);
+    memset(list, 0xee, sizeof list);
+    SAME(herald_hub_subscribers(hub, list, offsetof(herald_subscriber_stats, delivered), 2, &count),
+         HERALD_OK);
     SAME(list[0].id, 1);
-    SAME(list[0].pid | (uint64_t)list[0].uid << 32, 2);
+    SAME(list[0].uid, getuid());
+    SAME(list[0].delivered, 2); /* the second's id */
+    SAME(list[0].queued_bytes, 0xeeeeeeeeeeeeeeee);
     memset(list, 0xee, sizeof list);
     SAME(herald_hub_subscribers(hub, list, sizeof list[0] + 8, 2, &count), HERALD_OK);
-    SAME(list[1].id, 0xeeeeeeeeeeeeeeee);
+    SAME(list[1].id, 0); /* of the first, what is not known */
+    SAME(list[2].delivered, 0xeeeeeeeeeeeeeeee);
     {
         uint64_t id;
         memcpy(&id, (unsigned char *)&list[1] + 8, sizeof id);
@@ -408,11 +475,13 @@ int main(int argc, char **argv)
 {
     static const test tests[] = {
         {"the_log", the_log},
+        {"serving_on_the_hubs_own_thread", serving_on_the_hubs_own_thread},
         {"every_type_and_any_number_of_parameters", every_type_and_any_number_of_parameters},
         {"every_l2tp_event", every_l2tp_event},
         {"a_full_ring", a_full_ring},
         {"a_full_queue", a_full_queue},
         {"a_full_queue_disconnects", a_full_queue_disconnects},
+        {"many_clients", many_clients},
         {"statistics", statistics},
     };
     return run_tests(argc, argv, tests, COUNT_OF(tests));

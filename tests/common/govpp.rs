@@ -12,7 +12,8 @@ pub fn go(repository: &Path) -> Command {
     command
 }
 
-/// The example's program, built into this directory; why not, if Go or the modules cannot be had.
+/// The example's program, built into this directory, and `sessions` beside it; why not, if Go or the modules
+/// cannot be had.
 pub fn program(repository: &Path, directory: &Path) -> Result<PathBuf, String> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let build = || {
@@ -22,10 +23,10 @@ pub fn program(repository: &Path, directory: &Path) -> Result<PathBuf, String> {
             let why = String::from_utf8_lossy(&fetched.stderr).trim().replace('\n', "; ");
             return Err(format!("Go modules cannot be had: {why}"));
         }
-        let program = directory.join("govpp");
-        let built = go(repository).args(["build", "-o"]).arg(&program).arg(".").output().unwrap();
+        let both = [".", "./sessions"];
+        let built = go(repository).args(["build", "-o"]).arg(directory).args(both).output().unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        Ok(program)
+        Ok(directory.join("govpp"))
     };
     BUILT.get_or_init(build).clone()
 }

@@ -27,6 +27,23 @@ fn parameters_of_any_length_arrive_and_what_udp_cannot_carry_is_refused_and_coun
 }
 
 #[test]
+fn a_parameter_s_name_is_any_bytes() {
+    let json = "{\"jsonrpc\":\"2.0\",\"method\":\"E_X\",\"params\":{\"\u{fffd}t\u{fffd}\":\"x\"}}";
+    for (format, expected) in
+        [("format=text", &b"E_X\n\xe9t\xe9::x\n\n"[..]), ("format=json", json.as_bytes())]
+    {
+        let opensips = modern();
+        let mut host = opensips.start(&["-m", format]);
+        let (listener, address) = udp();
+        host.ok(&format!("subscribe E_X {address}"));
+        host.ok(r"raise 0 E_X \xe9t\xe9=x");
+        let mut buffer = [0; 100];
+        let len = retry(|| listener.recv(&mut buffer)).expect("a datagram");
+        assert_eq!(buffer[..len].escape_ascii().to_string(), expected.escape_ascii().to_string());
+    }
+}
+
+#[test]
 fn a_slow_unix_reader_gets_every_event_in_order() {
     let opensips = modern();
     let mut host = opensips.start(&[]);
@@ -44,6 +61,19 @@ fn a_slow_unix_reader_gets_every_event_in_order() {
 }
 
 #[test]
+fn what_is_raised_while_a_reader_catches_up_comes_after_what_waits() {
+    let opensips = modern();
+    let mut host = opensips.start(&[]);
+    let reader = unix(&opensips.path("s"));
+    host.ok(&format!("subscribe E_X unix:{}", opensips.path("s")));
+    let reading = std::thread::spawn(move || (0..5000).map(|_| from_unix(&reader)).collect::<Vec<_>>());
+    host.ok("burst 0 5000 E_X n=\\i");
+    for (n, event) in reading.join().expect("every event arrives").iter().enumerate() {
+        assert_eq!(*event, format!(r#"{{"jsonrpc":"2.0","method":"E_X","params":{{"n":"{n}"}}}}"#));
+    }
+}
+
+#[test]
 fn several_that_wait_leave_in_one_system_call() {
     let opensips = OpenSips::build_with("3.6.8", 184, &["-DCOUNT_SENDS"]);
     let mut host = opensips.start(&[]);
@@ -55,6 +85,22 @@ fn several_that_wait_leave_in_one_system_call() {
         (0..50).for_each(|_| drop(from_unix(&reader)));
         (host.stat("at_once") > 1).then_some(())
     });
+}
+
+/// It may have some for others, and in a moment: the event waits for a while, and then no more.
+#[test]
+fn what_the_system_has_no_buffers_for_holds_up_nobody_for_long() {
+    let opensips = OpenSips::build_with("3.6.8", 184, &["-DNO_BUFFERS=2000"]);
+    let mut host = opensips.start(&[]);
+    let reader = unix(&opensips.path("s"));
+    host.ok(&format!("subscribe E_X unix:{}", opensips.path("s")));
+    host.ok("raise 0 E_X v=@2000");
+    host.ok(&format!("raise 0 {RAISE}"));
+    assert_eq!(from_unix(&reader), JSON);
+    host.wait_for_stat("sent", 1);
+    assert_eq!((host.stat("raised"), host.stat("dropped"), host.stat("dropped_error")), (2, 1, 1));
+    // The thread that tries again pauses in between.
+    assert!(host.stat("retried") < 1000);
 }
 
 #[test]
@@ -125,13 +171,13 @@ fn a_stuck_reader_costs_only_its_own_events_and_every_one_is_counted() {
 #[test]
 fn a_stuck_reader_leaves_room_for_others_while_the_worker_has_no_time() {
     let opensips = modern();
-    let mut host = opensips.start(&["-m", "queue=4194304"]);
+    let mut host = opensips.start(&["-m", "queue=67108864"]);
     let (_stuck, slow) = (unix(&opensips.path("stuck")), unix(&opensips.path("slow")));
-    for name in ["stuck", "slow"] {
-        host.ok(&format!("subscribe E_X unix:{}", opensips.path(name)));
-    }
     // A worker is there, and something waits for both.
-    host.ok("burst 0 50 E_X v=0");
+    for (event, name) in [("E_STUCK", "stuck"), ("E_SLOW", "slow")] {
+        host.ok(&format!("subscribe {event} unix:{}", opensips.path(name)));
+        host.ok(&format!("burst 0 50 {event} v=0"));
+    }
     let pid = host.pid("0");
     let worker = proc::worker(pid);
     // It runs when nobody else wants to run on the same processor.
@@ -141,18 +187,70 @@ fn a_stuck_reader_leaves_room_for_others_while_the_worker_has_no_time() {
         assert!(run("taskset", &["-pc", first, &thread]));
     }
     assert!(run("chrt", &["--idle", "-p", "0", &worker.to_string()]));
-    host.ok("burst 0 100 E_X v=@30000");
+    // More than there is room for on the way to the worker.
+    host.ask("burst 0 700 E_STUCK v=@30000");
+    host.ok("burst 0 100 E_SLOW v=@30000");
     // Only root may take that back; for others it runs when the machine has a moment.
     run("chrt", &["--other", "-p", "0", &worker.to_string()]);
     for n in 0..150 {
         assert_eq!(from_unix(&slow).len() > 30_000, n >= 50, "event {n}");
     }
-    assert_eq!(host.stat("dropped"), 0);
+}
+
+#[test]
+fn the_host_is_told_of_each_event_that_is_dropped_since_too_much_waits() {
+    let opensips = modern();
+    let mut host = opensips.start(&["-m", "queue=4096"]);
+    let _stuck = unix(&opensips.path("s"));
+    host.ok(&format!("subscribe E_X unix:{}", opensips.path("s")));
+    let said = host.ok("burst 0 200 E_X v=@100");
+    let dropped = host.stat("dropped_full");
+    assert!(dropped > 100 && said.contains(&format!(" failed {dropped} ")), "{dropped}: {said}");
 }
 
 /// Whether a program ends well.
 fn run(program: &str, args: &[&str]) -> bool {
     Command::new(program).args(args).output().expect(program).status.success()
+}
+
+/// What is open for subscribers leaves the host enough of what it may open.
+#[test]
+fn many_subscribers_use_up_no_descriptors() {
+    let opensips = modern();
+    let mut host = opensips.start(&[]);
+    for port in 1..=100 {
+        host.ok(&format!("subscribe E_X udp:127.0.0.1:{port}"));
+    }
+    let pid = host.pid("0");
+    assert!(run("prlimit", &["--nofile=64:64", "--pid", &pid.to_string()]));
+    host.ok("raise 0 E_X");
+    let (socket, address) = udp();
+    host.ok(&format!("subscribe E_X {address}"));
+    host.ok(&format!("raise 0 {RAISE}"));
+    assert_eq!(from_udp(&socket), JSON);
+    assert_eq!((host.stat("sent"), host.stat("dropped")), (201, 0));
+    let open = descriptors(pid);
+    assert!(open < 32, "{open} are open");
+}
+
+#[test]
+fn subscribers_that_are_none_any_more_leave_nothing_open() {
+    let opensips = modern();
+    let mut host = opensips.start(&[]);
+    let pid = host.pid("0");
+    let mut open = None;
+    for port in 1..=50 {
+        host.ok(&format!("subscribe E_X udp:127.0.0.1:{port}"));
+        host.ok("raise 0 E_X");
+        host.ok(&format!("unsubscribe udp:127.0.0.1:{port}"));
+        let now = descriptors(pid);
+        assert_eq!(*open.get_or_insert(now), now, "after {port}");
+    }
+}
+
+/// How many descriptors a process has open.
+fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
 /// The thread that sends what had to wait says so, too.
@@ -219,6 +317,46 @@ fn a_reader_that_is_gone_is_counted_and_one_that_comes_back_is_served() {
     }
 }
 
+/// As those find it who look the path up for each datagram.
+#[test]
+fn who_takes_the_path_of_a_reader_that_lives_on_gets_its_events() {
+    let opensips = modern();
+    let mut host = opensips.start(&[]);
+    let path = opensips.path("s");
+    let old = unix(&path);
+    host.ok(&format!("subscribe E_X unix:{path}"));
+    host.ok(&format!("raise 0 {RAISE}"));
+    assert_eq!(from_unix(&old), JSON);
+    std::fs::remove_file(&path).unwrap();
+    let new = unix(&path);
+    for reader in [&old, &new] {
+        reader.set_nonblocking(true).unwrap();
+    }
+    common::wait_for("an event", || {
+        host.ok(&format!("raise 0 {RAISE}"));
+        let _ = old.recv(&mut [0; 100]);
+        new.recv(&mut [0; 100]).ok()
+    });
+}
+
+#[test]
+fn who_takes_the_path_of_a_reader_that_is_stuck_gets_what_waits_for_it() {
+    let opensips = modern();
+    let mut host = opensips.start(&[]);
+    let path = opensips.path("s");
+    let stuck = unix(&path);
+    host.ok(&format!("subscribe E_X unix:{path}"));
+    host.ok("burst 0 50 E_X n=\\i");
+    common::wait_for("the worker to have tried", || (host.stat("retried") > 0).then_some(()));
+    std::fs::remove_file(&path).unwrap();
+    let new = unix(&path);
+    let number = |event: String| event.split('"').nth_back(1).unwrap().parse::<usize>().unwrap();
+    let first = number(from_unix(&new));
+    (first + 1..50).for_each(|n| assert_eq!(number(from_unix(&new)), n));
+    stuck.set_nonblocking(true).unwrap();
+    assert_eq!(std::iter::from_fn(|| stuck.recv(&mut [0; 100]).ok()).count(), first);
+}
+
 #[test]
 fn all_processes_send_from_one_source_port() {
     let opensips = modern();
@@ -233,6 +371,20 @@ fn all_processes_send_from_one_source_port() {
         ports.push(retry(|| socket.recv_from(&mut buffer)).expect("a datagram").1.port());
     }
     assert!(ports.iter().all(|port| *port == ports[0]), "{ports:?}");
+}
+
+#[test]
+fn a_process_that_is_born_while_events_wait_sends_its_own() {
+    let opensips = modern();
+    let mut host = opensips.start(&[]);
+    let reader = unix(&opensips.path("s"));
+    host.ok(&format!("subscribe E_X unix:{}", opensips.path("s")));
+    host.ok("burst main 50 E_X n=\\p");
+    host.ok("fork");
+    host.ok("raise 2 E_X n=\\p");
+    let of_main = (0..51).filter(|_| from_unix(&reader).contains("main")).count();
+    host.wait_for_stat("sent", 51);
+    assert_eq!((of_main, host.stat("dropped")), (50, 0));
 }
 
 #[test]

@@ -147,6 +147,23 @@ fn lookups_that_the_core_never_gives_back_do_not_use_up_the_subscriptions() {
 }
 
 #[test]
+fn lookups_do_not_use_up_the_members_of_a_group() {
+    let opensips = modern();
+    let mut host = opensips.start(&["-m", "max_subscribers=8"]);
+    let members = [udp(), udp(), udp()];
+    let addresses = members.each_ref().map(|(_, address)| address.as_str());
+    host.ok(&format!("virtual E_X 60 PARALLEL {}", addresses.join(" ")));
+    for _ in 0..2 {
+        host.ok(&format!("raise 0 {RAISE}"));
+        members.iter().for_each(|(member, _)| assert_eq!(from_udp(member), JSON));
+        for port in 1..=100 {
+            host.ask(&format!("lookup udp:127.0.0.1:{port}"));
+        }
+    }
+    assert_eq!(host.stat("subscribers"), 3);
+}
+
+#[test]
 fn one_subscription_too_many_is_refused_with_the_remedy() {
     let opensips = modern();
     let mut host = opensips.start(&["-m", "max_subscribers=2"]);

@@ -49,6 +49,8 @@ fn every_other_version_is_refused_with_a_message_that_the_host_prints() {
         ("2.4.12", 160),
         ("3.0.0-beta", 160),
         ("3.4.0", 168),
+        ("3.6.0-dev", 184),
+        ("4.1.0", 184),
         ("5.0.0", 184),
     ] {
         let (said, _) = OpenSips::build(version, size).refused(&[]);

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use herald::transport::vpp_api::publish_fields;
 use herald_vpp_api::frame::{HEADER, header, message_id, message_len};
 
 use super::server::*;
@@ -54,6 +55,94 @@ fn what_is_not_for_this_server_is_dropped_and_counted() {
     server.wait_for("six are counted", |stats| stats.ignored == 6);
     assert_eq!(server.hub.stats().protocol_errors, 0);
     assert_eq!(server.contract.listeners(server.contract.table().id("light_event").unwrap()), 0);
+}
+
+#[test]
+fn who_connects_twice_stays_who_it_is() {
+    let server = Server::start();
+    let mut client = server.subscriber();
+    let index = client.index;
+    client.create();
+    assert_eq!(client.index, index);
+    server.publish(3);
+    assert_eq!(client.number(), 3);
+    client.ping();
+}
+
+/// Each registration stands for itself, also where they bring the same event.
+#[test]
+fn an_event_of_two_registrations_comes_once_and_until_both_have_ended() {
+    let api = "service {
+            rpc want_one returns want_one_reply events light_event;
+            rpc want_other returns want_other_reply events other_event, light_event;
+        };
+        autoreply define want_one { u32 client_index; u32 context; u32 enable; u32 pid; };
+        autoreply define want_other { u32 client_index; u32 context; bool enable_disable; u32 pid; };
+        define other_event { u32 pid; };
+        define light_event { u32 client_index; u32 pid; u32 number; u16 count; u8 note[count]; };";
+    let server = Server::with(api, |_| {}, Vec::new());
+    let mut client = server.client();
+    assert_eq!(client.retval("want_other", &[("enable_disable", 1), ("pid", 2)]), 0);
+    assert_eq!(client.retval("want_one", &[("enable", 7), ("pid", 1)]), 0);
+    assert_eq!(client.retval("want_one", &[("enable", 1)]), -31);
+    let event = server.contract.table().id("light_event").unwrap();
+    assert_eq!(server.contract.listeners(event), 1);
+    server.publish(1);
+    assert_eq!(client.field("light_event", "pid"), 2);
+    assert_eq!(client.retval("want_other", &[("enable_disable", 0)]), 0);
+    server.publish(2);
+    assert_eq!(client.field("light_event", "pid"), 1);
+    assert_eq!(client.retval("want_one", &[("enable", 0)]), 0);
+    assert_eq!(client.retval("want_one", &[("enable", 0)]), -31);
+    assert_eq!(server.contract.listeners(event), 0);
+}
+
+#[test]
+fn clients_are_told_where_modules_begin_and_what_version_this_is() {
+    let version = "1.2.3-with-more-than-thirty-one-characters";
+    let server = Server::with(API, |options| options.version = version.to_owned(), Vec::new());
+    let mut client = server.client();
+    for module in server.contract.table().modules() {
+        for name in [module.api.name(), &module.name_crc()] {
+            client.ask_with("get_first_msg_id", &[], &[("name", name)]);
+            assert_eq!(client.field("get_first_msg_id_reply", "first_msg_id"), i64::from(module.base));
+        }
+    }
+    client.ask_with("get_first_msg_id", &[], &[("name", "lights_00000000")]);
+    assert_eq!(client.field("get_first_msg_id_reply", "retval"), -7);
+    client.ask("show_version", &[]);
+    let message = client.read();
+    let view = client.view("show_version_reply", &message);
+    assert_eq!((view.text("program"), view.text("version")), (Some("herald"), version.get(..31)));
+}
+
+/// Their events have the same ids.
+#[test]
+fn servers_of_one_hub_keep_their_events_apart() {
+    let (server, other) = (Server::start(), Server::start());
+    let mut client = server.subscriber();
+    publish_fields(&server.hub, &other.contract, "light_event", &[]).unwrap();
+    server.publish(2);
+    assert_eq!(client.number(), 2);
+}
+
+#[test]
+fn what_clients_choke_on_is_named() {
+    let api = "service { rpc want_lights returns want_lights_reply events tiny_event, odd_event; };
+        autoreply define want_lights { u32 client_index; u32 context; bool enable_disable; };
+        define tiny_event { u8 number; };
+        define odd_event { u32 client_index; u32 context; };
+        define light_get { u32 client_index; u32 context; };
+        define light_get_reply { u32 context; bool on; };";
+    assert_eq!(
+        Server::with(api, |_| {}, Vec::new()).contract.misgivings(),
+        [
+            "tiny_event: a message of 3 bytes ends the connection of GoVPP",
+            "odd_event: vpp_papi takes an event with a field context for a reply",
+            "light_get_reply: vpp_papi does not see a reply of 7 bytes",
+        ]
+    );
+    assert!(Server::start().contract.misgivings().is_empty());
 }
 
 #[test]

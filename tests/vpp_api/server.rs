@@ -12,6 +12,7 @@ use herald::hub::{Hub, HubOptions, HubStats, PublishError};
 use herald::log::Log;
 use herald::transport::vpp_api::{Handler, Refused, VppApi, VppApiOptions, publish_fields};
 use herald::wire::vpp_api::Contract;
+use herald_vpp_api::codec::View;
 use herald_vpp_api::frame::{HEADER, header, message_id, message_len};
 use tempfile::TempDir;
 
@@ -143,6 +144,11 @@ impl Client {
 
     /// A request; its context is 9 unless it is given.
     pub fn message(&self, name: &str, fields: &[(&str, u64)]) -> Vec<u8> {
+        self.message_with(name, fields, &[])
+    }
+
+    /// The same with fields that are text.
+    fn message_with(&self, name: &str, fields: &[(&str, u64)], texts: &[(&str, &str)]) -> Vec<u8> {
         let entry = self.contract.table().entry_named(name).unwrap();
         let mut out = Vec::new();
         let mut message = entry.plan.encoder(entry.id, &mut out);
@@ -150,6 +156,9 @@ impl Client {
         message.put("context", 9).unwrap();
         for (name, value) in fields {
             message.put(name, *value).unwrap();
+        }
+        for (name, text) in texts {
+            message.put(name, *text).unwrap();
         }
         message.finish().unwrap();
         out
@@ -164,6 +173,11 @@ impl Client {
         self.send(&message);
     }
 
+    pub fn ask_with(&mut self, name: &str, fields: &[(&str, u64)], texts: &[(&str, &str)]) {
+        let message = self.message_with(name, fields, texts);
+        self.send(&message);
+    }
+
     pub fn read(&mut self) -> Vec<u8> {
         let mut head = [0; HEADER];
         self.stream.read_exact(&mut head).unwrap();
@@ -172,11 +186,17 @@ impl Client {
         message
     }
 
+    /// A message that was read, which must be this one.
+    pub fn view<'m>(&'m self, name: &str, message: &'m [u8]) -> View<'m> {
+        let entry = self.contract.table().entry_named(name).unwrap();
+        assert_eq!(message_id(message), Some(entry.id), "{name}: {message:?}");
+        entry.plan.view(message).unwrap()
+    }
+
     /// Reads a message, which must be this one; its field.
     pub fn field(&mut self, name: &str, field: &str) -> i64 {
-        let (message, entry) = (self.read(), self.contract.table().entry_named(name).unwrap());
-        assert_eq!(message_id(&message), Some(entry.id), "{name}: {message:?}");
-        entry.plan.view(&message).unwrap().i64(field).unwrap()
+        let message = self.read();
+        self.view(name, &message).i64(field).unwrap()
     }
 
     pub fn retval(&mut self, request: &str, fields: &[(&str, u64)]) -> i64 {

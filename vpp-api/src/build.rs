@@ -79,7 +79,9 @@ impl Builder {
             TypeKind::Union(fields) => self.measure_union(fields)?,
             TypeKind::Enum(e) => {
                 check_enum(e)?;
-                Extent { fixed: e.base.size(), expanded: 1, ..Extent::default() }
+                // The CRC of every message that has it takes its entries in.
+                let expanded = e.entries.len().max(1) as u64;
+                Extent { fixed: e.base.size(), expanded, ..Extent::default() }
             }
             TypeKind::Alias(base, length) => {
                 self.extent(*base, length).map_err(|m| Fault { at: None, message: m })?
@@ -102,7 +104,9 @@ impl Builder {
         self.expanded = self.expanded.saturating_add(extent.expanded);
         if self.expanded > limits::MODULE_EXPANDED {
             let most = limits::MODULE_EXPANDED;
-            let message = format!("with nested types written out the messages have over {most} fields");
+            let message = format!(
+                "with nested types written out the messages have over {most} fields and entries"
+            );
             return Err(Fault::whole(message));
         }
         Ok(extent)
@@ -248,7 +252,8 @@ fn within(bytes: u64) -> Result<u32, String> {
 
 fn expanded_within(extent: Extent) -> Result<Extent, Fault> {
     if extent.expanded > limits::EXPANDED {
-        let message = format!("with nested types written out it has over {} fields", limits::EXPANDED);
+        let most = limits::EXPANDED;
+        let message = format!("with nested types written out it has over {most} fields and entries");
         return Err(Fault::whole(message));
     }
     Ok(extent)

@@ -20,9 +20,12 @@ pub mod limits {
     pub const IMPORT_DEPTH: usize = 32;
     /// Deepest nesting of types (VPP's deepest is 7).
     pub const TYPE_DEPTH: u32 = 32;
-    /// Most fields of a type once every nested type is written out (of VPP's messages the most is 151).
+    /// Longest name, in bytes (VPP's longest has 57).
+    pub const NAME_BYTES: usize = 255;
+    /// Most fields, and entries of their enums, of a type once every nested type is written out (of VPP's
+    /// messages the most is 330).
     pub const EXPANDED: u64 = 20_000;
-    /// Most fields of all messages of a module together, nested types written out (VPP's most is 625).
+    /// The same of all messages of a module together (VPP's most is 1138).
     pub const MODULE_EXPANDED: u64 = 1_000_000;
     /// Most definitions and imports that a module lists; a file imported twice counts twice (VPP's most
     /// is 72).
@@ -306,7 +309,7 @@ pub struct Extent {
     pub rest: bool,
     /// Levels of user types, itself included.
     pub(crate) depth: u32,
-    /// Fields once every nested type is written out.
+    /// Fields, and entries of their enums, once every nested type is written out.
     pub(crate) expanded: u64,
 }
 

@@ -54,6 +54,15 @@ fn the_seeds_api_as_json_and_as_a_header() {
     golden("testgovpp.api.h", &fs::read_to_string(&header).unwrap());
 }
 
+/// `language.api.json` was made by vppapigen of VPP 26.06.
+#[test]
+fn the_whole_language_as_vppapigen_writes_it() {
+    let output =
+        apigen(&[data("language.api").to_str().unwrap(), "--json", "-", "--header", "/dev/null"]);
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+    assert!(stdout(&output) == fs::read_to_string(data("language.api.json")).unwrap());
+}
+
 #[test]
 fn the_golden_header_compiles_without_a_warning() {
     let compilers = common::compilers();

@@ -206,6 +206,27 @@ fn c_and_the_codec_agree() {
     }
 }
 
+/// Names that .api files may have and C or C++ may not, in a file whose name no macro can have.
+#[test]
+fn names_that_are_none_in_c() {
+    let text = "enum e { auto, new, BIG = 0x80000000, }; enumflag f { this, };
+        typedef foo { u8 x; }; typedef FOO { u16 new; vl_api_e_t e; };
+        autoreply define m { u32 template; vl_api_foo_t a; vl_api_FOO_t namespace; };";
+    let api = parse::parse("my-own.file.api", text, &Builtin, Rules::default()).unwrap();
+    let scratch = Scratch::new("names");
+    let (h, c) = (scratch.path().join("t.h"), scratch.path().join("t.c"));
+    fs::write(h, header(&api, "my-own.file.api").unwrap()).unwrap();
+    let uses = "#include \"t.h\"\nint x(vl_api_m_t *m);\nint x(vl_api_m_t *m)\n\
+                {\n\treturn m->namespace_.new_ == new_ && m->template_ == auto_;\n}\n";
+    fs::write(&c, uses).unwrap();
+    for cc in common::compilers() {
+        for (standard, language) in [("c99", "c"), ("c++17", "c++")] {
+            common::compile(cc, standard, &c, &["-fsyntax-only", "-x", language])
+                .unwrap_or_else(|e| panic!("{cc} {standard}: {e}"));
+        }
+    }
+}
+
 #[test]
 fn what_c_cannot_have() {
     for (text, want) in [
@@ -219,6 +240,14 @@ fn what_c_cannot_have() {
             "C cannot tell 'a' from 'A' in macros",
         ),
         ("typedef a { u8 x[0]; };", "C cannot have 'a', which has no part of known length"),
+        (
+            "typedef a { u8 n; u16 v[n]; }; autoreply define b { vl_api_a_t x[2]; };",
+            "C cannot have 'x', a fixed array of what is of variable length",
+        ),
+        (
+            "typedef a { u8 n; u16 v[n]; }; typedef vl_api_a_t b[2];",
+            "C cannot have 'b', a fixed array of what is of variable length",
+        ),
     ] {
         let api = parse::parse("t.api", text, &Builtin, Rules::default()).unwrap();
         assert_eq!(header(&api, "t.api").unwrap_err().to_string(), want);

@@ -279,6 +279,17 @@ fn what_would_cost_too_much_is_refused() {
     }
     assert!(error_has(&many, "with nested types written out the messages have over 1000000 fields"));
 
+    // An enum so long that the CRCs of its messages would take a minute.
+    let mut long = "enum e {".to_owned();
+    for i in 0..19_999 {
+        write!(long, " E{i},").unwrap();
+    }
+    long += " };";
+    for i in 0..100 {
+        write!(long, "autoreply define m{i} {{ vl_api_e_t e; }};").unwrap();
+    }
+    assert!(error_has(&long, "the messages have over 1000000 fields and entries"));
+
     // Options without end.
     let options: String = (0..300).map(|i| format!("option o{i};\n")).collect();
     assert_eq!(error_of(&options), "a.api:257:1: more than 256 options");

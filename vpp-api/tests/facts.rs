@@ -120,6 +120,37 @@ fn both_ways_to_fold() {
     }
 }
 
+/// Made by vppapigen of VPP 20.05, 21.10 and 26.06.
+#[test]
+fn every_rule_of_folding() {
+    let text = "
+        enum e { A, B = 5, C, };
+        typedef u8 mac[6];
+        typedef inner { vl_api_e_t e; u16 x; };
+        union u { vl_api_mac_t m; vl_api_inner_t i; };
+        typedef outer { vl_api_inner_t i; vl_api_u_t u; };
+        autoreply define enum_first {
+          u32 client_index; u32 context; vl_api_e_t e; vl_api_inner_t i; vl_api_outer_t o;
+        };
+        autoreply define record_first { u32 client_index; u32 context; vl_api_outer_t o; vl_api_e_t e; };
+        autoreply define alias_first { u32 client_index; u32 context; vl_api_mac_t m; vl_api_inner_t i; };";
+    for (rules, enum_first, record_first, alias_first, file) in [
+        (Rules::UpTo20_05, 0xb54e_74cc, 0x3b29_3d65, 0x47fa_d0ec, 0x5359_4e38),
+        (Rules::From20_09, 0xda7e_6463, 0x8c99_004c, 0xe05c_e42b, 0x1f88_9185),
+        (Rules::From22_06, 0xd468_6ab2, 0xb8ed_79fe, 0x7b2f_0eff, 0xdd51_2b00),
+    ] {
+        let api = parse::parse("rules.api", text, &Builtin, rules).unwrap();
+        let crcs = ["enum_first", "record_first", "alias_first"].map(|name| crc(&api, name));
+        assert_eq!((crcs, api.file_crc()), ([enum_first, record_first, alias_first], file), "{rules}");
+    }
+    let text = "enum k { X, Y [backwards_compatible], Z = 9 [backwards_compatible], };
+        autoreply define compatible { u32 client_index; u32 context; vl_api_k_t k; };";
+    for (rules, want) in [(Rules::From20_09, 0x2972_27d5), (Rules::From22_06, 0x28b0_4de2)] {
+        let api = parse::parse("rules.api", text, &Builtin, rules).unwrap();
+        assert_eq!(crc(&api, "compatible"), want, "{rules}");
+    }
+}
+
 #[test]
 fn frames_of_a_recorded_conversation() {
     let api = testgovpp();

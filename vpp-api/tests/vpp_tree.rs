@@ -133,7 +133,6 @@ struct Counts {
     files: usize,
     refused: usize,
     messages: usize,
-    same_bytes: usize,
     differences: Vec<String>,
 }
 
@@ -151,7 +150,7 @@ fn compare(file: &Path, ours: &Api, theirs: &str, counts: &mut Counts) {
             differ(format!("{message}: {crc}, here {:?}", our_crcs.get(message)));
         }
     }
-    if their_json != our_json {
+    if our_text != theirs.trim_end() {
         differ("another api.json".to_owned());
     }
     match json::read(ours.name(), theirs) {
@@ -190,7 +189,6 @@ fn compare(file: &Path, ours: &Api, theirs: &str, counts: &mut Counts) {
     }
     counts.files += 1;
     counts.messages += their_crcs.len();
-    counts.same_bytes += usize::from(our_text == theirs.trim_end());
 }
 
 #[test]
@@ -224,12 +222,11 @@ fn every_file_is_as_vppapigen_has_it() {
             }
         }
         say(&format!(
-            "{root} ({}): {} files, {} messages compared, {} api.json the same to the byte, {} files \
-             outside src that vppapigen refuses, {} differences",
+            "{root} ({}): {} files, {} messages compared, {} files outside src that vppapigen refuses, \
+             {} differences",
             tree.rules,
             counts.files,
             counts.messages,
-            counts.same_bytes,
             counts.refused,
             counts.differences.len()
         ));

@@ -28,7 +28,8 @@ pub const HERALD_ERROR_PATH_TOO_LONG: herald_error = 7;
 /// Events come faster than the worker takes them; this one is counted as lost, and subscribers
 /// are told.
 pub const HERALD_ERROR_RING_FULL: herald_error = 8;
-/// The event is larger than the ring, or a name is longer than 65535 bytes.
+/// The event is larger than the ring, has more than 65535 parameters, or a name is longer than 65535
+/// bytes.
 pub const HERALD_ERROR_TOO_LARGE: herald_error = 9;
 /// The hub is closed.
 pub const HERALD_ERROR_CLOSED: herald_error = 10;
@@ -111,6 +112,11 @@ impl Failure {
 
     pub(super) fn invalid(detail: String) -> Self {
         Failure::new(HERALD_ERROR_INVALID, detail)
+    }
+
+    /// Puts what was wrong before the detail.
+    pub(super) fn of(self, what: &str) -> Self {
+        Failure { detail: format!("{what}{}", self.detail), ..self }
     }
 }
 

@@ -117,7 +117,7 @@ fn callback_log(callback: herald_log, context: *mut c_void) -> Log {
     let context = Context(context);
     Log::new(move |level: Level, message: &str| {
         let context: &Context = &context;
-        let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
+        let message = CString::new(message).unwrap_or_default();
         // SAFETY: the callback and its context are the caller's, valid until the hub is closed.
         unsafe { callback(context.0, level as i32, message.as_ptr()) };
     })
@@ -126,6 +126,9 @@ fn callback_log(callback: herald_log, context: *mut c_void) -> Log {
 /// Closes a hub: sends what is queued, for at most `flush_ms`, disconnects every subscriber,
 /// removes the sockets and ends the worker thread. Sets `*hub` to NULL, so that closing it again
 /// does nothing.
+///
+/// A worker that is held up by the program's own log or handler is waited for a second longer, and then
+/// left behind, which the log is told: it ends when it is let go, and may log until then.
 ///
 /// No other thread may use the hub any more. In a forked child it frees the child's copy, and
 /// leaves the parent's subscribers and sockets alone.

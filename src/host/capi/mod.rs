@@ -50,6 +50,12 @@ unsafe fn text<'a>(pointer: *const c_char, what: &str) -> Result<&'a str, Failur
     bytes.to_str().map_err(|_| Failure::invalid(format!("{what} is not UTF-8")))
 }
 
+/// Whether a struct of which at least one field follows its size can have this one. `sizeof` of a pointer to
+/// it, and what happens to be in memory, is none.
+fn is_size(size: usize) -> bool {
+    (size_of::<usize>() + 1..=4096).contains(&size) && size.is_multiple_of(align_of::<usize>())
+}
+
 /// Reads a struct that begins with its size. What an older caller's struct does not have is zero,
 /// which means the default; what a newer caller's has beyond ours must be zero.
 ///
@@ -63,7 +69,7 @@ unsafe fn sized<T: Copy>(pointer: *const T, what: &str) -> Result<Option<T>, Fai
     }
     // SAFETY: every such struct begins with a size_t.
     let size = unsafe { pointer.cast::<usize>().read() };
-    if size < size_of::<usize>() {
+    if !is_size(size) {
         return Err(Failure::new(
             HERALD_ERROR_SIZE,
             format!("{what}: its first field is {size}, and must be the size of the struct"),
@@ -71,8 +77,8 @@ unsafe fn sized<T: Copy>(pointer: *const T, what: &str) -> Result<Option<T>, Fai
     }
     let ours = size_of::<T>().min(size);
     // SAFETY: the caller says that `size` bytes can be read.
-    let bytes = unsafe { std::slice::from_raw_parts(pointer.cast::<u8>(), size.min(4096)) };
-    if size > 4096 || bytes[ours..].iter().any(|&byte| byte != 0) {
+    let bytes = unsafe { std::slice::from_raw_parts(pointer.cast::<u8>(), size) };
+    if bytes[ours..].iter().any(|&byte| byte != 0) {
         return Err(Failure::new(
             HERALD_ERROR_SIZE,
             format!("{what}: it has options that this version of the library does not know"),
@@ -94,6 +100,9 @@ unsafe fn slice<'a, T>(pointer: *const T, count: usize, what: &str) -> Result<&'
     match (pointer.is_null(), count) {
         (_, 0) => Ok(&[]),
         (true, _) => Err(Failure::null(what)),
+        (false, _) if count > isize::MAX as usize / size_of::<T>() => {
+            Err(Failure::invalid(format!("{what} has {count} elements, more than there can be")))
+        }
         // SAFETY: not null, and `count` values as the caller promised.
         (false, _) => Ok(unsafe { std::slice::from_raw_parts(pointer, count) }),
     }

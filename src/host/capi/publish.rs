@@ -4,7 +4,10 @@ use std::ffi::{c_char, c_void};
 use std::mem::MaybeUninit;
 
 use super::error::{Failure, answer, publish_code};
-use super::{HERALD_ERROR_INTERNAL, HERALD_OK, borrow, herald_error, herald_hub, slice, text};
+use super::{
+    HERALD_ERROR_INTERNAL, HERALD_ERROR_TOO_LARGE, HERALD_OK, borrow, herald_error, herald_hub, slice,
+    text,
+};
 use crate::event::{Event, L2tp, L2tpKind, Param, Value};
 
 /// What can happen to an L2TP session or tunnel: one of HERALD_L2TP_*.
@@ -130,11 +133,15 @@ unsafe fn publish(
     count: usize,
 ) -> Result<herald_error, Failure> {
     // SAFETY: as the caller promised.
-    let (hub, name, params) =
-        unsafe { (borrow(hub)?, text(name, "name")?, slice(params, count, "params")?) };
+    let (hub, name) = unsafe { (borrow(hub)?, text(name, "name")?) };
     if name.is_empty() {
         return Err(Failure::invalid("name is empty".into()));
     }
+    if count > Event::MAX_PARAMS {
+        return Ok(HERALD_ERROR_TOO_LARGE);
+    }
+    // SAFETY: as the caller promised.
+    let params = unsafe { slice(params, count, "params") }?;
     // SAFETY: the caller's parameters, valid as promised.
     unsafe { with_params(params, |params| code(hub.0.publish(&Event::new(name, params)))) }
 }
@@ -186,8 +193,8 @@ unsafe fn convert<'a>(index: usize, param: &herald_param) -> Result<Param<'a>, F
             HERALD_TYPE_UINT => Value::Uint(param.value.unsigned_number),
             HERALD_TYPE_FLOAT => Value::Float(param.value.floating),
             HERALD_TYPE_BOOL => Value::Bool((&raw const param.value).cast::<u8>().read() != 0),
-            HERALD_TYPE_STRING => Value::Str(bytes(param.value.bytes).ok_or_else(|| null(index))?),
-            HERALD_TYPE_BYTES => Value::Bytes(bytes(param.value.bytes).ok_or_else(|| null(index))?),
+            HERALD_TYPE_STRING => Value::Str(bytes(index, param.value.bytes)?),
+            HERALD_TYPE_BYTES => Value::Bytes(bytes(index, param.value.bytes)?),
             other => {
                 return Err(Failure::invalid(format!("{} is {other}, which is no type", named("type"))));
             }
@@ -196,16 +203,13 @@ unsafe fn convert<'a>(index: usize, param: &herald_param) -> Result<Param<'a>, F
     Ok(Param { name, value })
 }
 
-fn null(index: usize) -> Failure {
-    Failure::null(&format!("params[{index}].value.bytes.data"))
-}
-
 /// # Safety
 ///
 /// The bytes are null or valid for as long as the result is used.
-unsafe fn bytes<'a>(bytes: herald_bytes) -> Option<&'a [u8]> {
+unsafe fn bytes<'a>(index: usize, bytes: herald_bytes) -> Result<&'a [u8], Failure> {
     // SAFETY: as the caller promised.
-    unsafe { slice(bytes.data.cast(), bytes.length, "") }.ok()
+    unsafe { slice(bytes.data.cast(), bytes.length, "") }
+        .map_err(|failure| failure.of(&format!("params[{index}].value.bytes.data")))
 }
 
 /// Publishes an L2TP event. `kind` is one of HERALD_L2TP_*; identifiers that it has no parameter

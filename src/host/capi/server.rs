@@ -133,7 +133,11 @@ impl Given {
     pub unsafe fn read(self, mut chosen: StreamOptions) -> Result<StreamOptions, Failure> {
         if !self.path.is_null() {
             // SAFETY: a C string, as the caller promised.
-            chosen.listen.path = PathBuf::from(unsafe { text(self.path, "options.path") }?);
+            let path = unsafe { text(self.path, "options.path") }?;
+            if path.is_empty() {
+                return Err(Failure::invalid("options.path is empty".into()));
+            }
+            chosen.listen.path = PathBuf::from(path);
         }
         match self.mode {
             0 => {}

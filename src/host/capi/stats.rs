@@ -1,7 +1,7 @@
 //! Statistics.
 
 use super::error::{Failure, answer};
-use super::{HERALD_ERROR_INTERNAL, HERALD_ERROR_SIZE, borrow, herald_error, herald_hub};
+use super::{HERALD_ERROR_INTERNAL, HERALD_ERROR_SIZE, borrow, herald_error, herald_hub, is_size};
 use crate::hub::{Hub, PublishError};
 
 /// What a hub has counted since it was opened.
@@ -29,6 +29,17 @@ pub struct herald_stats {
     /// Requests of subscribers that were dropped because they were none of the server's: unknown
     /// messages, and what was sent in another client's name.
     pub ignored: u64,
+    /// Datagrams that had to wait.
+    pub queued: u64,
+    /// Attempts to send a datagram that waited.
+    pub retried: u64,
+    /// Of those dropped: datagrams at whose address nobody listened.
+    pub dropped_gone: u64,
+    /// Of those dropped: datagrams larger than their transport carries.
+    pub dropped_too_large: u64,
+    /// Of those dropped: datagrams that the system refused. What is in none of these three found too
+    /// much waiting already.
+    pub dropped_error: u64,
 }
 
 /// What has been counted for one subscriber that there is now.
@@ -49,7 +60,8 @@ pub struct herald_subscriber_stats {
     pub queued_bytes: u64,
 }
 
-/// Reads what a hub has counted. `stats->size` must be set.
+/// Reads what a hub has counted. `stats->size` must be set. A field that this version of the library does
+/// not know is set to 0.
 ///
 /// Not to be called where siglongjmp() can leave it: it takes a lock.
 ///
@@ -80,7 +92,7 @@ unsafe fn read(hub: *mut herald_hub, stats: *mut herald_stats) -> Result<(), Fai
     }
     // SAFETY: the struct begins with its size.
     let size = unsafe { stats.cast::<usize>().read() };
-    if size < size_of::<usize>() {
+    if !is_size(size) {
         let detail = format!("stats: its first field is {size}, and must be the size of the struct");
         return Err(Failure::new(HERALD_ERROR_SIZE, detail));
     }
@@ -96,11 +108,30 @@ unsafe fn read(hub: *mut herald_hub, stats: *mut herald_stats) -> Result<(), Fai
         protocol_errors: counted.protocol_errors,
         overflowed: counted.overflowed,
         ignored: counted.ignored,
+        queued: counted.queued,
+        retried: counted.retried,
+        dropped_gone: counted.dropped_gone,
+        dropped_too_large: counted.dropped_too_large,
+        dropped_error: counted.dropped_error,
     };
-    let ours = size_of::<herald_stats>().min(size);
-    // SAFETY: `size` bytes can be written, and ours are no more than that.
-    unsafe { std::ptr::copy_nonoverlapping((&raw const all).cast::<u8>(), stats.cast::<u8>(), ours) };
+    // SAFETY: `size` bytes can be written.
+    unsafe { write(&all, stats.cast(), size) };
     Ok(())
+}
+
+/// Writes a struct to where the caller's is, which has this size: as much as it has room for. What it has
+/// beyond ours is set to 0.
+///
+/// # Safety
+///
+/// So many bytes can be written there.
+unsafe fn write<T: Copy>(from: &T, to: *mut u8, size: usize) {
+    let ours = size_of::<T>().min(size);
+    // SAFETY: as the caller promised; ours are no more than all.
+    unsafe {
+        std::ptr::copy_nonoverlapping(std::ptr::from_ref(from).cast(), to, ours);
+        to.add(ours).write_bytes(0, size - ours);
+    }
 }
 
 /// # Safety
@@ -155,8 +186,9 @@ unsafe fn read_subscribers(
     if list.is_null() && capacity > 0 {
         return Err(Failure::null("list"));
     }
-    if element_size == 0 {
-        let detail = "element_size is 0, and must be the size of herald_subscriber_stats".into();
+    if !is_size(element_size) {
+        let detail =
+            format!("element_size is {element_size}, and must be the size of herald_subscriber_stats");
         return Err(Failure::new(HERALD_ERROR_SIZE, detail));
     }
     let subscribers = hub.subscribers();
@@ -169,12 +201,8 @@ unsafe fn read_subscribers(
             dropped: subscriber.dropped.get(),
             queued_bytes: subscriber.queued_bytes.get(),
         };
-        let ours = size_of::<herald_subscriber_stats>().min(element_size);
         // SAFETY: the list has `capacity` elements of `element_size` bytes; index is below it.
-        unsafe {
-            let to = list.cast::<u8>().add(index * element_size);
-            std::ptr::copy_nonoverlapping((&raw const all).cast::<u8>(), to, ours);
-        }
+        unsafe { write(&all, list.cast::<u8>().add(index * element_size), element_size) };
     }
     // SAFETY: not null, and valid as the caller promised.
     unsafe { count.write(subscribers.len()) };

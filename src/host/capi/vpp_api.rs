@@ -11,7 +11,7 @@ use super::{
     HERALD_ERROR_API, HERALD_ERROR_INTERNAL, HERALD_ERROR_MESSAGE, borrow, herald_error, herald_hub,
     herald_overflow, herald_param, herald_request, herald_request_handler, sized, slice, text,
 };
-use crate::hub::Hub;
+use crate::hub::{Hub, PublishError};
 use crate::transport::vpp_api::{
     Handler, Refused, Request, ServeError, VppApi, VppApiOptions, publish_fields, publish_packed,
 };
@@ -29,7 +29,7 @@ pub struct herald_vpp_api {
 #[derive(Clone, Copy)]
 pub struct herald_handler {
     /// The name of the request, such as "light_set", as its .api file defines it. Registrations for
-    /// events ("want_...") are answered by the library.
+    /// events ("want_...") that have a field "enable" or "enable_disable" are answered by the library.
     pub request: *const c_char,
     /// Answers it. Must not be NULL.
     pub handle: herald_request_handler,
@@ -294,7 +294,8 @@ unsafe fn publish_bytes(
 /// Says how many clients have registered for an event, so that a host can save itself the trouble of
 /// making one that nobody gets.
 ///
-/// Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (no such event).
+/// Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (no such event),
+/// HERALD_ERROR_FORKED.
 ///
 /// # Safety
 ///
@@ -323,6 +324,9 @@ unsafe fn read_listeners(
     let (api, event) = unsafe { (own(api)?, text(event, "event")?) };
     // SAFETY: as above.
     let count = unsafe { count.as_mut() }.ok_or_else(|| Failure::null("count"))?;
+    if api.hub.is_forked() {
+        return Err(PublishError::Forked.into());
+    }
     let entry = api.contract.event(event).map_err(|_| Refused::NoEvent(event.to_owned()))?;
     *count = api.contract.listeners(entry.id);
     Ok(())

@@ -211,7 +211,7 @@ fn host_log() -> Log {
     // SAFETY: this is the type of l2tp_log in openl2tp 1.8.
     let l2tp_log = unsafe { std::mem::transmute::<*mut c_void, L2tpLog>(found.as_ptr()) };
     Log::new(move |level: Level, message: &str| {
-        let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
+        let message = CString::new(message).unwrap_or_default();
         // SAFETY: the format takes one string, and both strings outlive the call.
         unsafe { l2tp_log(level as c_int, c"%s".as_ptr(), message.as_ptr()) };
     })

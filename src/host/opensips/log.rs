@@ -95,7 +95,7 @@ fn write(level: Level, message: &str) {
     {
         return;
     }
-    let text = |text: String| CString::new(text.replace('\0', " ")).unwrap_or_default();
+    let text = |text: String| CString::new(text).unwrap_or_default();
     let (message, function) = (text(message.to_owned()), c"herald");
     let time = text(time());
     // SAFETY: plain C variables of the host, of these types in every supported version.

@@ -11,7 +11,6 @@ mod log;
 mod places;
 mod sender;
 
-use std::borrow::Cow;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::iter::successors;
 use std::ptr::{null, null_mut};
@@ -23,7 +22,7 @@ use arena::{Arena, Count, MAX_ADDRESS};
 use sender::Common;
 
 use super::symbol;
-use crate::event::{Param, Value};
+use crate::event::Value;
 use crate::log::log;
 use crate::transport::datagram::{AddressError, Format, SourcePorts, Target, parse_udp, parse_unix};
 
@@ -341,19 +340,18 @@ unsafe extern "C" fn raise(
 unsafe fn encode(name: *const Str, params: *const Params, format: Format, out: &mut Vec<u8>) {
     // SAFETY: null, or a name that lives during the call.
     let name = unsafe { name.as_ref().and_then(|name| name.bytes()) }.unwrap_or_default();
-    let name = as_str(name).map_or_else(|| String::from_utf8_lossy(name), Cow::Borrowed);
     // SAFETY: null, or a list that lives during the call, with all its texts.
     let params = unsafe {
         let first = params.as_ref().and_then(|params| params.first.as_ref());
         successors(first, |param| param.next.as_ref()).map(|param| convert(param))
     };
-    format.encode_parts(&name, params, out);
+    format.encode_parts(name, params, out);
 }
 
 /// # Safety
 ///
 /// The parameter's texts live as long as the result is used.
-unsafe fn convert<'a>(param: &abi::Param) -> Param<'a> {
+unsafe fn convert<'a>(param: &abi::Param) -> (&'a [u8], Value<'a>) {
     let value = if param.flags & abi::INT_VALUE != 0 {
         // SAFETY: the flag says that an int is there.
         Value::Int(unsafe { (&raw const param.value).cast::<c_int>().read() }.into())
@@ -362,16 +360,5 @@ unsafe fn convert<'a>(param: &abi::Param) -> Param<'a> {
         unsafe { param.value.bytes() }.map_or(Value::Null, Value::Str)
     };
     // SAFETY: as the caller promised.
-    let name = unsafe { param.name.bytes() }.unwrap_or_default();
-    // What is not UTF-8 cannot be a name of ours.
-    Param { name: as_str(name).unwrap_or("?"), value }
-}
-
-/// The bytes as a string, if they are one. Names are ASCII, which is quicker to see than UTF-8.
-fn as_str(bytes: &[u8]) -> Option<&str> {
-    match bytes.is_ascii() {
-        // SAFETY: ASCII is UTF-8.
-        true => Some(unsafe { std::str::from_utf8_unchecked(bytes) }),
-        false => std::str::from_utf8(bytes).ok(),
-    }
+    (unsafe { param.name.bytes() }.unwrap_or_default(), value)
 }

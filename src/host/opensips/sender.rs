@@ -8,6 +8,7 @@ use super::arena::{Arena, Count};
 use super::log::{Lines, Taken};
 use super::places::Key;
 use crate::event::Event;
+use crate::host::process;
 use crate::hub::{self, Hub, HubOptions, PublishError};
 use crate::log::{Level, Limiter, Log, log};
 use crate::transport::datagram::{Backlog, MAX_UDP, Outlet, Relay, Sent, SourcePorts, Tally, Target};
@@ -54,6 +55,8 @@ pub struct Sender {
     generation: u32,
     /// By place, with the key that it was made for.
     outlets: Vec<Option<(Key, Outlet)>>,
+    /// How many of them are open at most.
+    most_open: usize,
     /// By place.
     waiting: Arc<[Waiting]>,
     /// Started when a datagram has to wait for the first time.
@@ -116,6 +119,7 @@ impl Sender {
         let lines = <[Arc<Lines>; 2]>::default();
         Sender {
             outlets: (0..arena.places()).map(|_| None).collect(),
+            most_open: process::descriptors() / 4,
             waiting: nothing_waiting(arena),
             common: Common { arena, ..common },
             generation,
@@ -164,7 +168,7 @@ impl Sender {
                 self.count(Count::Sent);
                 return true;
             }
-            Sent::Later => return self.queue(key),
+            Sent::Later | Sent::NoBuffers => return self.queue(key),
             Sent::Gone => self.dropped(key, Tally::DroppedGone, None),
             Sent::TooLarge => self.dropped(key, Tally::DroppedTooLarge, None),
             Sent::Failed(errno) => self.dropped(key, Tally::DroppedError, Some(errno.desc())),
@@ -172,12 +176,16 @@ impl Sender {
         false
     }
 
-    /// Makes an outlet, if the place is still there, and closes those whose places are not.
+    /// Makes an outlet, if the place is still there, and closes those whose places are not; all, if
+    /// these are so many that the host might lack descriptors.
     #[cold]
     fn open(&mut self, key: Key) {
         let Common { arena, .. } = self.common;
         for place in &mut self.outlets {
             place.take_if(|(made_for, _)| arena.target(*made_for).is_none());
+        }
+        if self.outlets.iter().flatten().count() >= self.most_open {
+            self.outlets.fill_with(|| None);
         }
         if let Some(place) = self.outlets.get_mut(key.index()) {
             *place = arena.target(key).map(|target| (key, self.common.outlet(target)));
@@ -262,7 +270,7 @@ impl Common {
             _ => "the system refused it",
         });
         if let Some(target) = self.arena.target(key) {
-            let message = format_args!("dropped an event for {target:?}: {why}");
+            let message = format_args!("dropped an event for {target}: {why}");
             limiter.write(log, Level::Warning, message);
         }
     }

@@ -13,6 +13,15 @@ pub enum Target {
     Unix(UnixPath),
 }
 
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Udp(address) => write!(f, "udp:{address}"),
+            Target::Unix(path) => write!(f, "unix:{path:?}"),
+        }
+    }
+}
+
 /// The path of a unix socket: as long as `sockaddr_un` allows, 107 bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct UnixPath {

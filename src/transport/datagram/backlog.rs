@@ -104,6 +104,10 @@ impl<R: Relay> Backlog<R> {
                 self.abandon(poll, *key, destination, Tally::DroppedGone);
             }
         }
+        // A unix listener that takes nothing never says that another has taken its path.
+        for key in self.destinations.keys().copied().collect::<Vec<_>>() {
+            self.flush_one(poll, key);
+        }
     }
 
     fn abandon(&self, poll: &Poll, key: u64, mut destination: Destination, cause: Tally) {

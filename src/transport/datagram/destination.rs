@@ -1,7 +1,7 @@
 //! One destination: its way out, and what waits for it.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::MAX_UDP;
 use super::outlet::{Outlet, Sent};
@@ -30,23 +30,42 @@ pub enum Tally {
 pub trait Account {
     /// Adds to a count.
     fn count(&self, what: Tally, by: u64);
+
+    /// The datagram that tells of so many dropped ones, if the reader wants to know.
+    fn lost_record(&self, _count: u64) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// How long to wait when the system has no buffers, which no socket tells the end of.
 pub(super) const PAUSE: Duration = Duration::from_millis(10);
 
+/// For how long the system may have no buffers for a datagram, of which it may be that it never has.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How many datagrams leave in one system call.
 const BATCH: usize = 64;
+
+/// A datagram that waits.
+struct Waiting {
+    /// How many were dropped right before it, of which nothing tells yet.
+    lost_before: u64,
+    bytes: Box<[u8]>,
+}
 
 /// Datagrams on their way to one target.
 pub struct Destination {
     outlet: Outlet,
-    queue: VecDeque<Box<[u8]>>,
+    queue: VecDeque<Waiting>,
     queued_bytes: usize,
+    /// How many were dropped after the last one, of which nothing tells yet.
+    lost: u64,
     limit: usize,
     overflow: Overflow,
     /// Whether the poll waits for room.
     waiting: bool,
+    /// Since when the system has no buffers for the first that waits.
+    lacking: Option<Instant>,
 }
 
 /// What a destination needs of its transport after a flush.
@@ -76,12 +95,21 @@ pub enum Offered {
 impl Destination {
     /// A destination for which at most `limit` bytes wait.
     pub fn new(outlet: Outlet, limit: usize, overflow: Overflow) -> Self {
-        Destination { outlet, queue: VecDeque::new(), queued_bytes: 0, limit, overflow, waiting: false }
+        Destination {
+            outlet,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            lost: 0,
+            limit,
+            overflow,
+            waiting: false,
+            lacking: None,
+        }
     }
 
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+    /// Whether something waits, be it only to tell of what was dropped.
+    pub fn has_pending(&self) -> bool {
+        self.waiting || !self.queue.is_empty()
     }
 
     /// Whether the poll tells when there is room.
@@ -94,19 +122,29 @@ impl Destination {
         self.queued_bytes
     }
 
+    /// Notes datagrams that were dropped on the way here.
+    pub fn note_lost(&mut self, count: u64) {
+        self.lost += count;
+    }
+
     /// Sends a datagram at once if nothing is before it, else queues it.
     pub fn offer(&mut self, datagram: &[u8], account: &impl Account) -> Offered {
         if self.outlet.is_udp() && datagram.len() > MAX_UDP {
             account.count(Tally::DroppedTooLarge, 1);
+            self.lost += 1;
             return Offered::Dropped(1);
         }
         if self.queue.is_empty() {
-            let sent = self.outlet.send(datagram);
-            if sent != Sent::Later {
-                return match settle(sent, account) {
-                    true => Offered::Taken,
-                    false => Offered::Dropped(1),
-                };
+            let sent = match self.tell(account) {
+                Sent::Done => self.outlet.send(datagram),
+                failed => failed,
+            };
+            if !matches!(sent, Sent::Later | Sent::NoBuffers) {
+                if settle(sent, account) {
+                    return Offered::Taken;
+                }
+                self.lost += 1;
+                return Offered::Dropped(1);
             }
         }
         self.queue(datagram, account)
@@ -119,10 +157,11 @@ impl Destination {
             match self.overflow {
                 Overflow::Disconnect => return Offered::Disconnect,
                 Overflow::DropOldest if !self.queue.is_empty() => {
-                    self.forget(1);
+                    self.drop_first();
                     dropped += 1;
                 }
                 Overflow::DropOldest | Overflow::DropNewest => {
+                    self.lost += 1;
                     account.count(Tally::DroppedFull, dropped + 1);
                     return Offered::Dropped(dropped + 1);
                 }
@@ -130,7 +169,8 @@ impl Destination {
         }
         account.count(Tally::DroppedFull, dropped);
         account.count(Tally::Queued, 1);
-        self.queue.push_back(datagram.into());
+        let lost_before = std::mem::take(&mut self.lost);
+        self.queue.push_back(Waiting { lost_before, bytes: datagram.into() });
         self.queued_bytes += datagram.len();
         if dropped == 0 { Offered::Taken } else { Offered::Dropped(dropped) }
     }
@@ -140,30 +180,80 @@ impl Destination {
         let mut dropped = 0;
         let mut progress = Progress::Idle;
         while !self.queue.is_empty() {
-            let batch: Vec<&[u8]> = self.queue.iter().take(BATCH).map(|datagram| &**datagram).collect();
-            let (count, outcome) = self.outlet.send_many(&batch);
-            account.count(Tally::Retried, batch.len().min(count + 1) as u64);
-            account.count(Tally::Sent, count as u64);
-            self.forget(count);
+            let outcome = match self.tell(account) {
+                Sent::Done => self.send_batch(account),
+                failed => failed,
+            };
             match outcome {
                 Sent::Done => {}
                 Sent::Later => {
                     progress = Progress::Waiting;
                     break;
                 }
+                Sent::NoBuffers
+                    if self.lacking.get_or_insert_with(Instant::now).elapsed() < PATIENCE =>
+                {
+                    progress = Progress::Pausing;
+                    break;
+                }
                 failed => {
+                    self.lacking = None;
                     settle(failed, account);
-                    self.forget(1);
+                    self.drop_first();
                     dropped += 1;
                 }
             }
         }
+        if progress == Progress::Idle {
+            progress = match self.tell(account) {
+                Sent::Later => Progress::Waiting,
+                Sent::NoBuffers => Progress::Pausing,
+                _ => Progress::Idle,
+            };
+        }
         (dropped, self.wait(progress, poll, key))
+    }
+
+    /// Sends what waits, up to the next of which is to be told that some were dropped before it.
+    fn send_batch(&mut self, account: &impl Account) -> Sent {
+        let all_told = |waiting: &&Waiting| {
+            waiting.lost_before == 0 || account.lost_record(waiting.lost_before).is_none()
+        };
+        let next = self.queue.iter().take(BATCH).take_while(all_told);
+        let batch: Vec<&[u8]> = next.map(|waiting| &*waiting.bytes).collect();
+        let (count, outcome) = self.outlet.send_many(&batch);
+        account.count(Tally::Retried, batch.len().min(count + 1) as u64);
+        account.count(Tally::Sent, count as u64);
+        self.forget(count);
+        if count > 0 {
+            self.lacking = None;
+        }
+        outcome
+    }
+
+    /// Tells of those that were dropped before the next that is to be sent. It is done, too, if there are
+    /// none, or nobody wants to know.
+    fn tell(&mut self, account: &impl Account) -> Sent {
+        let lost = *self.gap();
+        let record = if lost > 0 { account.lost_record(lost) } else { None };
+        let sent = record.map_or(Sent::Done, |record| self.outlet.send(&record));
+        if sent == Sent::Done {
+            *self.gap() = 0;
+        }
+        sent
+    }
+
+    /// How many were dropped before the next that is to be sent.
+    fn gap(&mut self) -> &mut u64 {
+        self.queue.front_mut().map_or(&mut self.lost, |first| &mut first.lost_before)
     }
 
     /// Enters the socket into the poll, or takes it out.
     fn wait(&mut self, progress: Progress, poll: &Poll, key: u64) -> Progress {
-        let Ok(socket) = self.outlet.socket() else { return progress };
+        let Ok(socket) = self.outlet.socket() else {
+            self.waiting = false;
+            return progress;
+        };
         if progress != Progress::Waiting {
             if std::mem::take(&mut self.waiting) {
                 poll.remove(socket);
@@ -190,8 +280,16 @@ impl Destination {
         count as u64
     }
 
+    /// Drops the first that waits, of which the next is to tell.
+    fn drop_first(&mut self) {
+        let before = *self.gap();
+        self.forget(1);
+        *self.gap() += before + 1;
+    }
+
     fn forget(&mut self, count: usize) {
-        self.queued_bytes -= self.queue.drain(..count).map(|datagram| datagram.len()).sum::<usize>();
+        let gone = self.queue.drain(..count);
+        self.queued_bytes -= gone.map(|waiting| waiting.bytes.len()).sum::<usize>();
     }
 }
 
@@ -201,7 +299,7 @@ pub fn settle(sent: Sent, account: &impl Account) -> bool {
         Sent::Done => Tally::Sent,
         Sent::TooLarge => Tally::DroppedTooLarge,
         Sent::Gone => Tally::DroppedGone,
-        Sent::Later | Sent::Failed(_) => Tally::DroppedError,
+        Sent::Later | Sent::NoBuffers | Sent::Failed(_) => Tally::DroppedError,
     };
     account.count(tally, 1);
     sent == Sent::Done

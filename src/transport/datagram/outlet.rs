@@ -4,14 +4,17 @@ use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, MultiHeaders, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrStorage,
     UnixAddr, bind, connect, getsockname, send, sendmmsg, setsockopt, socket, sockopt,
 };
+use nix::sys::stat::stat;
 
-use super::address::Target;
+use super::MAX_UDP;
+use super::address::{Target, UnixPath};
 use crate::hub::Fd;
 
 /// What became of a datagram.
@@ -19,8 +22,10 @@ use crate::hub::Fd;
 pub enum Sent {
     /// The kernel has it.
     Done,
-    /// There is no room now.
+    /// There is no room now; the socket tells when there is.
     Later,
+    /// The system has no buffers now, and nothing tells when it has.
+    NoBuffers,
     /// It is larger than the socket can send.
     TooLarge,
     /// Nobody listens at the other end.
@@ -32,7 +37,8 @@ pub enum Sent {
 impl From<Errno> for Sent {
     fn from(errno: Errno) -> Self {
         match errno {
-            Errno::EAGAIN | Errno::ENOBUFS | Errno::EINTR => Sent::Later,
+            Errno::EAGAIN | Errno::EINTR => Sent::Later,
+            Errno::ENOBUFS => Sent::NoBuffers,
             Errno::EMSGSIZE => Sent::TooLarge,
             Errno::ENOENT | Errno::ECONNREFUSED | Errno::ENOTCONN | Errno::ECONNRESET | Errno::EPIPE => {
                 Sent::Gone
@@ -102,6 +108,10 @@ fn udp_socket(family: AddressFamily) -> nix::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// How often we look whether another listener has taken a unix path: to look with each datagram costs too
+/// much.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// The way to one target: a socket that is connected to it, so that the kernel tells when the other
 /// end has room, or is gone, and need not look for the way each time.
 #[derive(Debug)]
@@ -110,35 +120,51 @@ pub struct Outlet {
     /// Bytes; 0 leaves the system's default.
     send_buffer: usize,
     source: Option<Arc<SourcePorts>>,
-    /// None until it is needed, and after a unix listener has gone.
+    /// None until it is needed, and after the way has turned out to lead nowhere.
     connected: Option<Fd<OwnedFd>>,
+    /// Of a unix path: which socket was there when we connected, and when we looked last.
+    seen: Option<(u64, u64)>,
+    looked: Option<Instant>,
 }
 
 impl Outlet {
     /// An outlet to `target`. UDP leaves from the ports of `source`, or else from a port of its own.
     /// `send_buffer` is in bytes; 0 leaves the system's default.
     pub fn new(target: Target, send_buffer: usize, source: Option<Arc<SourcePorts>>) -> Self {
-        Outlet { target, send_buffer, source, connected: None }
+        Outlet { target, send_buffer, source, connected: None, seen: None, looked: None }
     }
 
-    /// Whether datagrams are bounded by [`super::MAX_UDP`].
+    /// Whether datagrams are bounded by [`MAX_UDP`].
     pub fn is_udp(&self) -> bool {
         matches!(self.target, Target::Udp(_))
     }
 
     /// Sends a datagram, if it can be done without waiting.
     pub fn send(&mut self, datagram: &[u8]) -> Sent {
+        self.follow_path();
         let fresh = self.connected.is_none();
-        match self.try_send(datagram) {
-            // UDP reports here that an earlier datagram was refused; a unix listener that was started
-            // anew has a new socket at the same path. Both are worth a second try.
-            Sent::Gone if !fresh => {
-                if !self.is_udp() {
-                    self.connected = None;
-                }
-                self.try_send(datagram)
-            }
-            sent => sent,
+        let sent = self.try_send(datagram);
+        match sent {
+            // UDP reports here what became of an earlier datagram.
+            Sent::Gone | Sent::TooLarge if self.is_udp() => {}
+            // A unix listener that was started anew has a new socket at the same path; the address that
+            // UDP is sent from may be ours no more.
+            Sent::Gone | Sent::Failed(_) => self.connected = None,
+            _ => return sent,
+        }
+        if fresh { sent } else { self.try_send(datagram) }
+    }
+
+    /// Lets go of a unix listener that lives on, if another has taken its path.
+    fn follow_path(&mut self) {
+        let Target::Unix(path) = &self.target else { return };
+        if self.connected.is_none() || self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        let there = socket_at(path);
+        if there.is_some() && there != self.seen {
+            self.connected = None;
         }
     }
 
@@ -157,6 +183,7 @@ impl Outlet {
     /// how many, and what kept the next from being sent.
     pub fn send_many(&mut self, datagrams: &[&[u8]]) -> (usize, Sent) {
         let Some(first) = datagrams.first() else { return (0, Sent::Done) };
+        self.follow_path();
         if datagrams.len() > 1
             && let Ok(socket) = self.socket()
         {
@@ -187,7 +214,7 @@ impl Outlet {
         self.connected.as_ref().map(AsFd::as_fd).ok_or(Errno::ENOTCONN)
     }
 
-    fn connect(&self) -> nix::Result<OwnedFd> {
+    fn connect(&mut self) -> nix::Result<OwnedFd> {
         let socket = match self.target {
             Target::Udp(to) => {
                 let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
@@ -201,13 +228,22 @@ impl Outlet {
             Target::Unix(path) => {
                 let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
                 let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+                // Before we connect: if another takes the path meanwhile, we notice.
+                (self.seen, self.looked) = (socket_at(&path), Some(Instant::now()));
                 connect(socket.as_raw_fd(), &UnixAddr::new(path.as_bytes())?)?;
                 socket
             }
         };
         if self.send_buffer > 0 {
-            setsockopt(&socket, sockopt::SndBuf, &self.send_buffer)?;
+            // Over UDP a datagram goes in pieces. One that the buffer has no room for would never leave.
+            let least = if self.is_udp() { MAX_UDP } else { 0 };
+            setsockopt(&socket, sockopt::SndBuf, &self.send_buffer.max(least))?;
         }
         Ok(socket)
     }
+}
+
+/// Which socket is at a path. While one lives, its number is no other's.
+fn socket_at(path: &UnixPath) -> Option<(u64, u64)> {
+    stat(path.as_bytes()).ok().map(|stat| (stat.st_dev, stat.st_ino))
 }

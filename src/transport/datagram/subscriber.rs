@@ -30,14 +30,17 @@ pub enum Format {
 impl Format {
     /// Appends the event.
     pub fn encode(self, event: &Event<'_>, out: &mut Vec<u8>) {
-        self.encode_parts(event.name(), event.params(), out);
+        match self {
+            Format::Text => text::encode(event, out),
+            Format::Json => jsonrpc::encode(event, out),
+        }
     }
 
-    /// Appends the event of this name and these parameters.
+    /// Appends the event of this name and these parameters, each a name and a value.
     pub fn encode_parts<'a>(
         self,
-        name: &str,
-        params: impl Iterator<Item = Param<'a>>,
+        name: &[u8],
+        params: impl Iterator<Item = (&'a [u8], Value<'a>)>,
         out: &mut Vec<u8>,
     ) {
         match self {
@@ -89,7 +92,6 @@ pub struct Subscriber {
     /// None once the subscription has ended.
     destination: Option<Destination>,
     buffer: Vec<u8>,
-    lost: u64,
     pausing: Option<Instant>,
     account: Counts,
     subscriber: Arc<SubscriberStats>,
@@ -106,15 +108,15 @@ impl Subscriber {
         let stats = Arc::new(TransportStats::new("datagram", options.queue_bytes as u64));
         subscriber.call(name);
         stats.arrived(subscriber.clone());
+        let tell = options.events.names(LOST_EVENT).then_some(options.format);
         Subscriber {
             name: name.to_owned(),
             expires: options.expire.and_then(|time| Instant::now().checked_add(time)),
             destination: Some(Destination::new(outlet, options.queue_bytes, options.overflow)),
             options,
             buffer: Vec::new(),
-            lost: 0,
             pausing: None,
-            account: Counts { stats, subscriber: subscriber.clone() },
+            account: Counts { stats, subscriber: subscriber.clone(), tell },
             subscriber,
             limiter: Limiter::new(),
             log,
@@ -138,33 +140,11 @@ impl Subscriber {
     }
 
     fn note_lost(&mut self, count: u64) {
-        self.limiter.write(
-            &self.log,
-            Level::Warning,
-            format_args!(
-                "herald: {}: dropped {count} datagrams: gone, too slow, or too large",
-                self.name
-            ),
+        let message = format_args!(
+            "herald: {}: dropped {count} datagrams: gone, too slow, or too large",
+            self.name
         );
-        if self.options.events.names(LOST_EVENT) {
-            self.lost += count;
-        }
-    }
-
-    /// Tells the subscriber what it has lost, if it wants to know.
-    fn tell_lost(&mut self) {
-        if self.lost == 0 {
-            return;
-        }
-        let count = std::mem::take(&mut self.lost);
-        let params = [Param { name: "count", value: Value::Uint(count) }];
-        self.buffer.clear();
-        self.options.format.encode(&Event::new(LOST_EVENT, &params), &mut self.buffer);
-        let Some(destination) = &mut self.destination else { return };
-        // What does not fit now is told with what comes next.
-        if !matches!(destination.offer(&self.buffer, &NoAccount), Offered::Taken) {
-            self.lost += count;
-        }
+        self.limiter.write(&self.log, Level::Warning, message);
     }
 
     fn end(&mut self, poll: &Poll, why: &str) {
@@ -193,7 +173,6 @@ impl Transport for Subscriber {
         if self.destination.is_none() || expired || !wanted {
             return;
         }
-        self.tell_lost();
         self.buffer.clear();
         self.options.format.encode(event, &mut self.buffer);
         if !self.offer() {
@@ -203,10 +182,10 @@ impl Transport for Subscriber {
     }
 
     fn lost(&mut self, count: u64) {
-        if self.destination.is_some() {
-            self.account.count(Tally::DroppedFull, count);
-            self.note_lost(count);
-        }
+        let Some(destination) = &mut self.destination else { return };
+        destination.note_lost(count);
+        self.account.count(Tally::DroppedFull, count);
+        self.note_lost(count);
     }
 
     fn flush(&mut self, poll: &Poll) {
@@ -215,9 +194,6 @@ impl Transport for Subscriber {
         self.pausing = (progress == Progress::Pausing).then(|| Instant::now() + PAUSE);
         if dropped > 0 {
             self.note_lost(dropped);
-        }
-        if progress == Progress::Idle {
-            self.tell_lost();
         }
         let waiting = self.destination.as_ref().map_or(0, Destination::queued_bytes);
         self.subscriber.queued_bytes.set(waiting as u64);
@@ -241,7 +217,7 @@ impl Transport for Subscriber {
     }
 
     fn has_pending(&self) -> bool {
-        self.destination.as_ref().is_some_and(|destination| !destination.is_empty())
+        self.destination.as_ref().is_some_and(Destination::has_pending)
     }
 
     fn close(&mut self, poll: &Poll) {
@@ -249,31 +225,39 @@ impl Transport for Subscriber {
     }
 }
 
-/// Lost records are no events.
-struct NoAccount;
-
-impl Account for NoAccount {
-    fn count(&self, _what: Tally, _by: u64) {}
-}
-
 /// Counts into the statistics of the hub.
 struct Counts {
     stats: Arc<TransportStats>,
     subscriber: Arc<SubscriberStats>,
+    /// How a lost record is written, if it is wanted.
+    tell: Option<Format>,
 }
 
 impl Account for Counts {
+    fn lost_record(&self, count: u64) -> Option<Vec<u8>> {
+        let mut record = Vec::new();
+        let params = [Param { name: "count", value: Value::Uint(count) }];
+        self.tell?.encode(&Event::new(LOST_EVENT, &params), &mut record);
+        Some(record)
+    }
+
     fn count(&self, what: Tally, by: u64) {
+        let TransportStats { queued, retried, dropped_gone, dropped_too_large, dropped_error, .. } =
+            &*self.stats;
         match what {
             Tally::Sent => {
                 self.stats.delivered.add(by);
                 self.subscriber.delivered.add(by);
+                return;
             }
-            Tally::Queued | Tally::Retried => {}
-            Tally::DroppedFull | Tally::DroppedGone | Tally::DroppedTooLarge | Tally::DroppedError => {
-                self.stats.dropped.add(by);
-                self.subscriber.dropped.add(by);
-            }
+            Tally::Queued => return queued.add(by),
+            Tally::Retried => return retried.add(by),
+            Tally::DroppedFull => {}
+            Tally::DroppedGone => dropped_gone.add(by),
+            Tally::DroppedTooLarge => dropped_too_large.add(by),
+            Tally::DroppedError => dropped_error.add(by),
         }
+        self.stats.dropped.add(by);
+        self.subscriber.dropped.add(by);
     }
 }

@@ -53,6 +53,11 @@ impl Frames {
         &self.bytes
     }
 
+    /// How many of them are events.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
     fn push(&mut self, what: What, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.bytes);
         self.marks.push(Mark { end: self.bytes.len(), what });

@@ -1,6 +1,7 @@
 //! One client: its socket, and what waits for it.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -131,6 +132,11 @@ impl<C> Client<C> {
         Ok(())
     }
 
+    /// Whether frames could be sent at once: nothing waits, and the socket has room as far as is known.
+    pub fn is_clear(&self) -> bool {
+        !self.full && self.queue.is_empty()
+    }
+
     /// Sends frames, after what waits; what the socket does not take is queued.
     pub fn deliver(
         &mut self,
@@ -138,23 +144,43 @@ impl<C> Client<C> {
         frames: &Frames,
         stats: &TransportStats,
     ) -> Result<(), Leaving> {
-        let mut sent = 0;
-        let mut result = Ok(());
+        let mut sent = Ok(0);
         // A socket that is full says when it has room; but before events are dropped it is asked.
         if !self.full || !self.queue.has_room(frames.bytes().len()) {
-            result = self.send_queue(stats);
-            if self.queue.is_empty() && !self.full && result.is_ok() {
-                match send_some(&self.socket, frames.bytes(), &mut self.full) {
-                    Ok(count) => sent = count,
-                    Err(why) => result = Err(why),
-                }
+            sent = self.send_queue(stats).map(|()| 0);
+            if self.is_clear() && sent.is_ok() {
+                sent = send_some(&self.socket, frames.bytes(), &mut self.full);
             }
         }
-        let kept = frames.keep(sent, &mut self.queue);
+        self.settle(poll, frames, sent, stats)
+    }
+
+    /// Sees to frames that the socket was offered by [`Ring`](herald_uring::Ring).
+    pub fn offered(
+        &mut self,
+        poll: &Poll,
+        frames: &Frames,
+        taken: io::Result<usize>,
+        stats: &TransportStats,
+    ) -> Result<(), Leaving> {
+        let taken = taken.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)));
+        let sent = taken_of(taken, frames.bytes().len(), &mut self.full);
+        self.settle(poll, frames, sent, stats)
+    }
+
+    /// Queues what was not sent of frames.
+    fn settle(
+        &mut self,
+        poll: &Poll,
+        frames: &Frames,
+        sent: Result<usize, Leaving>,
+        stats: &TransportStats,
+    ) -> Result<(), Leaving> {
+        let kept = frames.keep(*sent.as_ref().unwrap_or(&0), &mut self.queue);
         self.delivered(kept.delivered, stats);
         self.dropped(kept.dropped, stats);
         self.rearm(poll);
-        if kept.disconnect { result.and(Err(Leaving::Overflow)) } else { result }
+        if kept.disconnect { sent.and(Err(Leaving::Overflow)) } else { sent.map(drop) }
     }
 
     pub fn dropped(&self, count: u64, stats: &TransportStats) {
@@ -165,7 +191,7 @@ impl<C> Client<C> {
         stats.dropped.add(count);
     }
 
-    fn delivered(&self, count: u64, stats: &TransportStats) {
+    pub fn delivered(&self, count: u64, stats: &TransportStats) {
         if count == 0 {
             return;
         }
@@ -204,6 +230,10 @@ impl<C> Client<C> {
         }
     }
 
+    pub fn socket(&self) -> RawFd {
+        self.socket.get().as_raw_fd()
+    }
+
     /// Ends the connection.
     pub fn close(self, poll: &Poll) -> C {
         poll.remove(&self.socket);
@@ -216,16 +246,20 @@ impl<C> Client<C> {
 /// Sends bytes without waiting; how many the socket took, and whether it is full.
 fn send_some(socket: &Fd<OwnedFd>, bytes: &[u8], full: &mut bool) -> Result<usize, Leaving> {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    match send(socket.get().as_raw_fd(), bytes, flags) {
+    taken_of(send(socket.get().as_raw_fd(), bytes, flags), bytes.len(), full)
+}
+
+/// How many of `length` bytes a socket took, and whether it is full.
+fn taken_of(taken: nix::Result<usize>, length: usize, full: &mut bool) -> Result<usize, Leaving> {
+    match taken {
         Ok(count) => {
-            *full = count < bytes.len();
+            *full = count < length;
             Ok(count)
         }
-        Err(Errno::EAGAIN) => {
+        Err(Errno::EAGAIN | Errno::EINTR) => {
             *full = true;
             Ok(0)
         }
-        Err(Errno::EINTR) => Ok(0),
         Err(_) => Err(Leaving::Gone),
     }
 }

@@ -13,6 +13,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use herald_uring::Ring;
+
 use super::listener::{self, Accepted, ListenError, ListenOptions, Listener, Peer};
 use crate::event::Event;
 use crate::hub::{Fd, Interest, Overflow, Poll, Queue, Readiness, Transport, TransportStats};
@@ -55,6 +57,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How many connections are accepted before the others get their turn.
 const ACCEPTS: usize = 64;
 
+/// From how many clients on short frames are sent to all of them in one system call.
+const MANY: usize = 8;
+
+/// Frames of at most so many bytes are short: to copy them for each client costs next to nothing.
+const SHORT: usize = 1024;
+
 /// The listener's key; no client has this slot.
 const LISTENER: u64 = 0xffff;
 
@@ -68,11 +76,22 @@ pub struct StreamServer<P: Protocol> {
     /// Events that no client has been handed yet.
     batch: Batch<P::Topic>,
     cuttings: Cuttings,
+    /// Once there are many clients, where the kernel allows it.
+    ring: Option<Fd<Ring>>,
+    /// Who is sent what is in the ring.
+    offered: Vec<Offer>,
     last_number: u64,
     paused_until: Option<Instant>,
     stats: Arc<TransportStats>,
     log: Log,
     limiter: Limiter,
+}
+
+/// A client that is sent frames together with others.
+struct Offer {
+    slot: usize,
+    bytes: usize,
+    events: u64,
 }
 
 impl<P: Protocol> StreamServer<P> {
@@ -92,6 +111,8 @@ impl<P: Protocol> StreamServer<P> {
             free: Vec::new(),
             batch: Batch::default(),
             cuttings: Cuttings::default(),
+            ring: None,
+            offered: Vec::new(),
             last_number: 0,
             paused_until: None,
             stats: Arc::new(stats),
@@ -153,6 +174,9 @@ impl<P: Protocol> StreamServer<P> {
         let client = Client::new(id, socket, peer, self.protocol.connected(id), queue);
         self.stats.arrived(client.stats.clone());
         self.slots[slot] = Some(client);
+        if self.slots.len() == MANY && self.ring.is_none() {
+            self.ring = Ring::new().ok().map(Fd::new);
+        }
     }
 
     fn remove(&mut self, poll: &Poll, slot: usize, why: Leaving) {
@@ -194,18 +218,60 @@ impl<P: Protocol> StreamServer<P> {
         }
         let lost = self.batch.lost();
         for slot in 0..self.slots.len() {
+            if self.ring.as_ref().is_some_and(|ring| ring.get().is_full()) {
+                self.send_offered(poll);
+            }
             let Some(client) = &mut self.slots[slot] else { continue };
             if lost > 0 && P::wants_any(&client.state) {
                 client.dropped(lost, &self.stats);
             }
             let selected = self.cuttings.select::<P>(&mut self.batch, &client.state, &client.queue);
             let Some(frames) = selected else { continue };
-            if let Err(why) = client.deliver(poll, frames, &self.stats) {
+            if let Some(ring) = &mut self.ring
+                && (1..=SHORT).contains(&frames.bytes().len())
+                && client.is_clear()
+            {
+                ring.get_mut().push(client.socket(), frames.bytes());
+                self.offered.push(Offer { slot, bytes: frames.bytes().len(), events: frames.events() });
+            } else if let Err(why) = client.deliver(poll, frames, &self.stats) {
                 self.remove(poll, slot, why);
             }
         }
+        self.send_offered(poll);
         self.batch.clear();
         self.cuttings.clear();
+    }
+
+    /// Sends what is in the ring.
+    fn send_offered(&mut self, poll: &Poll) {
+        if self.offered.is_empty() {
+            return;
+        }
+        let Some(mut ring) = self.ring.take() else { return };
+        let sent = ring.get_mut().send();
+        let mut offered = std::mem::take(&mut self.offered);
+        for (Offer { slot, bytes, events }, result) in offered.drain(..).zip(ring.get().results()) {
+            let Some(client) = &mut self.slots[slot] else { continue };
+            if matches!(result, Some(Ok(taken)) if taken == bytes) {
+                client.delivered(events, &self.stats);
+                continue;
+            }
+            let selected = self.cuttings.select::<P>(&mut self.batch, &client.state, &client.queue);
+            let Some(frames) = selected else { continue };
+            let settled = match result {
+                Some(taken) => client.offered(poll, frames, taken, &self.stats),
+                None => client.deliver(poll, frames, &self.stats),
+            };
+            if let Err(why) = settled {
+                self.remove(poll, slot, why);
+            }
+        }
+        self.offered = offered;
+        // Where the kernel has begun to refuse, each client is sent to by itself from now on.
+        if sent.is_ok() {
+            ring.get_mut().clear();
+            self.ring = Some(ring);
+        }
     }
 
     /// Sends a client what waits for it.

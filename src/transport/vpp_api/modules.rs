@@ -1,7 +1,6 @@
 //! The modules of an API, read from directories.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::io;
@@ -57,7 +56,7 @@ pub fn read(directories: &[PathBuf], rules: Rules) -> Result<Vec<Arc<Api>>, Modu
         for (name, file) in files {
             let text = text(&file).map_err(|error| ModuleError::Read(file.clone(), error))?;
             let api = if file.extension().is_some_and(|extension| extension == "api") {
-                let source = (Directory(directory), (Installed::new(&INSTALLED), Builtin));
+                let source = (Directory(directory), (Installed(&INSTALLED), Builtin));
                 parse::parse(&file.to_string_lossy(), &text, &source, rules).map_err(ModuleError::Api)?
             } else {
                 json::read(&name, &text).map_err(|error| ModuleError::Json(file, error))?
@@ -117,39 +116,45 @@ impl Source for Directory<'_> {
     }
 }
 
-/// The types in the api.json files of an installed VPP, for one module that imports them.
-struct Installed<'a> {
-    roots: &'a [&'a str],
-    /// Every api.json holds the types that its module imports, too: each is given once.
-    given: RefCell<HashSet<String>>,
-}
+/// The types in the api.json files of an installed VPP, which is at one of these places.
+struct Installed<'a>(&'a [&'a str]);
 
-impl<'a> Installed<'a> {
-    fn new(roots: &'a [&'a str]) -> Self {
-        Installed { roots, given: RefCell::default() }
-    }
-}
-
-impl Source for Installed<'_> {
-    fn read(&self, path: &str) -> Result<Option<Cow<'_, str>>, String> {
+impl Installed<'_> {
+    fn module(&self, path: &str) -> Result<Option<Api>, String> {
         let name = path.rsplit('/').next().unwrap_or(path);
-        for root in self.roots {
+        for root in self.0 {
             for folder in ["core", "plugins"] {
                 let file = Path::new(root).join(folder).join(format!("{name}.json"));
                 let Some(text) = text_if_there(&file)? else { continue };
                 let api = json::read(&parse::module_name(name), &text)
                     .map_err(|error| format!("{}: {error}", file.display()))?;
-                let new = |name: &str| self.given.borrow_mut().insert(name.to_owned());
-                return Ok(Some(Cow::Owned(print::print_types(&api, new))));
+                return Ok(Some(api));
             }
         }
         Ok(None)
     }
 }
 
+impl Source for Installed<'_> {
+    fn read(&self, path: &str) -> Result<Option<Cow<'_, str>>, String> {
+        let Some(api) = self.module(path)? else { return Ok(None) };
+        // It holds the types that its module imports, too. Those come from wherever they are found first.
+        let (mut text, mut imported) = (String::new(), HashSet::new());
+        for import in api.imports() {
+            if let Some(module) = self.module(import)? {
+                text += &format!("import \"{import}\";\n");
+                imported.extend(module.types().iter().map(|ty| ty.name.clone()));
+            }
+        }
+        text += &print::print_types(&api, |name| !imported.contains(name));
+        Ok(Some(Cow::Owned(text)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use herald_vpp_api::builtin;
     use std::fs;
 
     #[test]
@@ -190,25 +195,39 @@ mod tests {
             let api = parse::parse(name, text, &Builtin, Rules::default()).unwrap();
             fs::write(root.path().join("core").join(format!("{name}.json")), json::write(&api)).unwrap();
         };
-        // Both hold the types of ip_types.
+        // All hold the types of ip_types.
+        write("ip_types.api", builtin::text("vnet/ip/ip_types.api").unwrap());
         write("a_types.api", "import \"vnet/ip/ip_types.api\"; typedef a { vl_api_address_t x; };");
         write("b_types.api", "import \"vnet/ip/ip_types.api\"; typedef b { vl_api_prefix_t x; };");
         let text = "import \"x/a_types.api\"; import \"y/b_types.api\";
             autoreply define m { vl_api_a_t a; vl_api_b_t b; };";
         let roots = [root.path().to_str().unwrap()];
-        let api = parse::parse("m.api", text, &Installed::new(&roots), Rules::default()).unwrap();
+        let api = parse::parse("m.api", text, &Installed(&roots), Rules::default()).unwrap();
         assert_eq!(api.messages()[0].extent.fixed, 17 + 18);
+
+        // A directory with some of them, too: they are taken from there.
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir_all(directory.path().join("vnet/ip")).unwrap();
+        let types = builtin::text("vnet/ip/ip_types.api").unwrap().replace("u8 len;", "u16 len;");
+        fs::write(directory.path().join("vnet/ip/ip_types.api"), types).unwrap();
+        let source = (Directory(directory.path()), Installed(&roots));
+        for text in [text.to_owned(), format!("import \"vnet/ip/ip_types.api\"; {text}")] {
+            let api = parse::parse("m.api", &text, &source, Rules::default()).unwrap();
+            assert_eq!(api.messages()[0].extent.fixed, 17 + 19);
+        }
     }
 
     #[test]
     fn what_is_wrong_is_named() {
-        let directory = tempfile::tempdir().unwrap();
+        let above = tempfile::tempdir().unwrap();
+        fs::write(above.path().join("y.api"), "typedef u8 y;").unwrap();
+        let directory = tempfile::tempdir_in(above.path()).unwrap();
         let complaint = || read(&[directory.path().into()], Rules::default()).unwrap_err().to_string();
         assert!(complaint().ends_with("there is no .api or .api.json file in it"));
         fs::write(directory.path().join("x.api"), "define x { u33 y; };").unwrap();
         assert!(complaint().contains("x.api:1:12: "), "{}", complaint());
-        fs::write(directory.path().join("x.api"), "import \"../x.api\";").unwrap();
-        assert!(complaint().contains("../x.api"), "{}", complaint());
+        fs::write(directory.path().join("x.api"), "import \"../y.api\";").unwrap();
+        assert!(complaint().contains("cannot find the imported file '../y.api'"), "{}", complaint());
         let gone = read(&["/nonexistent/api".into()], Rules::default()).unwrap_err().to_string();
         assert!(gone.starts_with("/nonexistent/api: cannot read it: "), "{gone}");
     }

@@ -169,6 +169,10 @@ impl Protocol for VppApiProtocol {
                     let (contract, answers) = (self.contract.clone(), self.answers.clone());
                     handler(Request::new(contract, answers, client.id, asked));
                 }
+                // What was answered at once counts before the next request is taken.
+                for answer in self.answers.take_of(client.id) {
+                    client.connection.answer(&answer, replies);
+                }
             }
         }
         Ok(Received::Understood)

@@ -82,7 +82,7 @@ impl Request {
     ) -> Result<(), AnswerError> {
         match self.entry().map(|entry| &entry.role) {
             Some(&(Role::Dump { details } | Role::Stream { details, .. })) => {
-                let frames = self.encode(details, 0, fields)?;
+                let frames = self.encode(details, None, fields)?;
                 self.send(frames, false);
                 Ok(())
             }
@@ -101,7 +101,7 @@ impl Request {
     ) -> Result<(), AnswerError> {
         match self.reply_id().filter(|_| !self.replied) {
             Some(reply) => {
-                let frames = self.encode(reply, retval, fields)?;
+                let frames = self.encode(reply, Some(retval), fields)?;
                 self.replied = true;
                 self.send(frames, true);
                 Ok(())
@@ -117,7 +117,7 @@ impl Request {
     fn reply_id(&self) -> Option<u16> {
         match self.entry()?.role {
             Role::Request { reply } => reply,
-            Role::Stream { reply, .. } => Some(reply),
+            Role::Stream { reply, .. } | Role::Registration { reply, .. } => Some(reply),
             _ => None,
         }
     }
@@ -125,7 +125,7 @@ impl Request {
     fn encode<'a>(
         &self,
         id: u16,
-        retval: i32,
+        retval: Option<i32>,
         fields: impl Iterator<Item = Param<'a>> + Clone,
     ) -> Result<Vec<u8>, AnswerError> {
         let mut frame = Vec::new();
@@ -179,6 +179,12 @@ impl Answers {
     /// What there is now, in order.
     pub fn take(&self) -> Vec<(ClientId, Answer)> {
         std::mem::take(&mut self.lock())
+    }
+
+    /// Those of one client, in order.
+    pub fn take_of(&self, client: ClientId) -> Vec<Answer> {
+        let mut waiting = self.lock();
+        waiting.extract_if(.., |(id, _)| *id == client).map(|(_, answer)| answer).collect()
     }
 
     // A panic cannot leave the list half-changed.

@@ -191,11 +191,17 @@ impl Connection {
                 }
             }
             Kind::Host => {
-                let number = replies.expect();
+                if let Role::Registration { events, .. } = &entry.role {
+                    // Whoever asks for it gets the events that come of it; asking again is no error.
+                    registrations.enable(contract, id, number(known.pid), events, None);
+                }
+                let number = replies.expect(message.len());
                 return Ok(Step::Asked(Asked { number, id, context, message: message.to_vec() }));
             }
             Kind::Unserved => match entry.role {
-                Role::Request { reply: Some(reply) } | Role::Stream { reply, .. } => {
+                Role::Request { reply: Some(reply) }
+                | Role::Stream { reply, .. }
+                | Role::Registration { reply, .. } => {
                     replies.append(out, |out| contract.put_retval(reply, context, UNIMPLEMENTED, out));
                 }
                 // A dump of nothing has no end of its own.
@@ -229,7 +235,8 @@ impl Connection {
         &self.name
     }
 
-    /// How many replies wait for one before them, and the bytes that they have so far.
+    /// How many replies wait for one before them or for the host, and the bytes that they and the requests for
+    /// the host have.
     pub fn waiting(&self) -> (usize, usize) {
         (self.replies.waiting(), self.replies.bytes())
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use herald_vpp_api::builtin::{self, HERALD, MEMCLNT, VPE};
-use herald_vpp_api::codec::{DecodeError, EncodeError, Encoder, Slot};
+use herald_vpp_api::codec::{DecodeError, EncodeError, Encoder, Item, Slot};
 use herald_vpp_api::frame::{HEADER, header};
 use herald_vpp_api::schema::Scalar;
 use herald_vpp_api::table::{Entry, Role, Table, TableError};
@@ -301,7 +301,8 @@ impl Contract {
         Ok(())
     }
 
-    /// Appends the frame of a reply or of details to a request with this context.
+    /// Appends the frame of a reply, which has a return value, or of details, which have none but what is
+    /// among their fields, to a request with this context.
     ///
     /// # Errors
     /// A field that does not fit; then nothing is appended.
@@ -309,7 +310,7 @@ impl Contract {
         &self,
         id: u16,
         context: u32,
-        retval: i32,
+        retval: Option<i32>,
         fields: impl Iterator<Item = Param<'a>> + Clone,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
@@ -322,8 +323,8 @@ impl Contract {
             if let Some(slot) = known.context {
                 entry.plan.patch(message, slot, context)?;
             }
-            if let Some(slot) = known.retval {
-                entry.plan.patch(message, slot, retval)?;
+            if let (Some(slot), Some(retval)) = (known.retval, retval) {
+                entry.plan.patch(message, slot, as_in_c(retval, slot))?;
             }
             Ok(length)
         })
@@ -367,7 +368,7 @@ impl Contract {
                 message.put_at(slot, context)?;
             }
             match known.retval {
-                Some(slot) => message.put_at(slot, retval),
+                Some(slot) => message.put_at(slot, as_in_c(retval, slot)),
                 None => Ok(()),
             }
         });
@@ -410,19 +411,25 @@ fn known(entry: &Entry, handled: &[&str]) -> Known {
         slot.map_or(0, |slot| (HEADER + slot.offset()) as u32)
     };
     let name = entry.plan.name();
-    let kind =
-        match &entry.role {
-            _ if BuiltIn::of(name).is_some() => BuiltIn::of(name).map_or(Kind::Unserved, Kind::BuiltIn),
-            Role::Registration { events, .. } => Kind::Registration(Want {
-                events: events.clone(),
-                enable: slot("enable_disable").or_else(|| slot("enable")),
-                filter: slot("filter").filter(|_| name == super::herald::WANT_EVENTS),
-            }),
-            Role::Request { .. } | Role::Dump { .. } | Role::Stream { .. } => {
-                if handled.contains(&name) { Kind::Host } else { Kind::Unserved }
+    let enable = slot("enable_disable").or_else(|| slot("enable"));
+    let kind = match &entry.role {
+        _ if BuiltIn::of(name).is_some() => BuiltIn::of(name).map_or(Kind::Unserved, Kind::BuiltIn),
+        // What cannot be ended does something else besides, which only the host can.
+        Role::Registration { events, .. }
+            if enable.is_some() || name.starts_with("want_") && !handled.contains(&name) =>
+        {
+            let filter = slot("filter").filter(|_| name == super::herald::WANT_EVENTS);
+            Kind::Registration(Want { events: events.clone(), enable, filter })
+        }
+        Role::Registration { .. } | Role::Request { .. } | Role::Dump { .. } | Role::Stream { .. } => {
+            if handled.contains(&name) {
+                Kind::Host
+            } else {
+                Kind::Unserved
             }
-            Role::Answer { .. } | Role::Event { .. } | Role::Other => Kind::NoRequest,
-        };
+        }
+        Role::Answer { .. } | Role::Event { .. } | Role::Other => Kind::NoRequest,
+    };
     Known {
         kind,
         client_index: slot("client_index"),
@@ -431,6 +438,16 @@ fn known(entry: &Entry, handled: &[&str]) -> Known {
         retval: slot("retval"),
         mine: Mine { index_at: place("client_index"), pid_at: place("pid") },
         blank: blank(entry),
+    }
+}
+
+/// A return value for a field that may be unsigned: VPP, too, has some of these.
+fn as_in_c(retval: i32, slot: Slot) -> Item<'static> {
+    match slot.scalar() {
+        Some(scalar) if scalar.range().is_some() && !scalar.signed() => {
+            Item::Unsigned(i64::from(retval) as u64 & u64::MAX >> (64 - 8 * scalar.size()))
+        }
+        _ => Item::Signed(retval.into()),
     }
 }
 

@@ -15,14 +15,17 @@ pub(super) struct Replies {
 
 #[derive(Debug, Default)]
 struct Waiting {
+    /// How long the request is, which the host holds meanwhile.
+    request: usize,
     bytes: Vec<u8>,
     done: bool,
 }
 
 impl Replies {
-    /// Takes note of a request that the host will answer, and gives it a number.
-    pub fn expect(&mut self) -> u64 {
-        self.waiting.push_back(Waiting::default());
+    /// Takes note of a request of so many bytes that the host will answer, and gives it a number.
+    pub fn expect(&mut self, request: usize) -> u64 {
+        self.waiting.push_back(Waiting { request, ..Waiting::default() });
+        self.bytes += request;
         self.first + self.waiting.len() as u64 - 1
     }
 
@@ -31,7 +34,7 @@ impl Replies {
         if self.waiting.is_empty() {
             return write(out);
         }
-        let mut reply = Waiting { bytes: Vec::new(), done: true };
+        let mut reply = Waiting { done: true, ..Waiting::default() };
         write(&mut reply.bytes);
         self.bytes += reply.bytes.len();
         self.waiting.push_back(reply);
@@ -47,6 +50,9 @@ impl Replies {
         waiting.bytes.extend_from_slice(bytes);
         waiting.done = done;
         self.bytes += bytes.len();
+        if done {
+            self.bytes -= waiting.request;
+        }
         while let Some(waiting) = self.waiting.front_mut() {
             self.bytes -= waiting.bytes.len();
             out.append(&mut waiting.bytes);
@@ -63,7 +69,7 @@ impl Replies {
         self.waiting.len()
     }
 
-    /// How many bytes they have so far.
+    /// How many bytes they have so far, and the requests that are not answered in full.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -90,7 +96,7 @@ mod tests {
                 } else {
                     // One part, or two.
                     expected.extend(std::iter::repeat_n(name, usize::from(*kind)));
-                    open.push((replies.expect(), name, *kind));
+                    open.push((replies.expect(at), name, *kind));
                 }
                 held = held.max(replies.waiting());
             }

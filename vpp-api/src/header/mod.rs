@@ -14,6 +14,7 @@
 //! | union | `union`, which no function below converts: convert the member that it holds |
 //! | variable-length array | flexible array member |
 //! | array of what is of variable length itself | `uint8_t x[]`, its elements as they are on the wire |
+//! | what is called by a keyword | the name and an underscore |
 //!
 //! For each type and message `X` that is of fixed length there are `void vl_api_X_t_ntoh(vl_api_X_t *)`
 //! and `_hton`; for each that is not, `int vl_api_X_t_ntoh(…, size_t len)`, which returns 0, or −1 if
@@ -27,7 +28,7 @@ use std::collections::HashMap;
 use std::fmt::{self, Write};
 
 use crate::print::is_comment;
-use crate::schema::{Api, Message, Type, TypeKind};
+use crate::schema::{Api, Base, Length, Message, Type, TypeKind};
 
 /// Why there is no C header for a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,10 +132,14 @@ const END: &str = "\
 /// The C header of a module. `origin` is what it was made from, for the comment at its top.
 ///
 /// # Errors
-/// If C cannot have the module's names: two enums with the same entry, a message called like a type.
+/// If C cannot have the module's names: two enums with the same entry, a message called like a type. Or if
+/// it has a fixed array of what is of variable length itself.
 pub fn header(api: &Api, origin: &str) -> Result<String, HeaderError> {
     check_names(api)?;
-    let guard = format!("HERALD_API_{}_H", api.name().to_uppercase());
+    check_arrays(api)?;
+    // A file's name may have what a macro's cannot.
+    let name = api.name().to_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+    let guard = format!("HERALD_API_{name}_H");
     let mut out = String::new();
     let origin: String = origin.chars().filter(|c| !c.is_control() && *c != '/').collect();
     let origin = origin.rsplit('/').next().unwrap_or_default();
@@ -178,9 +183,27 @@ fn check_names(api: &Api) -> Result<(), HeaderError> {
     Ok(())
 }
 
+/// A fixed array of elements of variable length has no size that C could know.
+fn check_arrays(api: &Api) -> Result<(), HeaderError> {
+    let fields = api.messages().iter().flat_map(|m| &m.fields);
+    let fields = fields.chain(api.types().iter().flat_map(Type::fields));
+    let aliases = api.types().iter().filter_map(|ty| match &ty.kind {
+        TypeKind::Alias(base, length) => Some((&ty.name, *base, length)),
+        _ => None,
+    });
+    for (name, base, length) in fields.map(|f| (&f.name, f.base, &f.length)).chain(aliases) {
+        let open = matches!(base, Base::User(id) if api.ty(id).extent.open);
+        if open && matches!(length, Length::Fixed(_)) {
+            let message = format!("C cannot have '{name}', a fixed array of what is of variable length");
+            return Err(HeaderError(message));
+        }
+    }
+    Ok(())
+}
+
 fn define_type(out: &mut String, api: &Api, ty: &Type) -> Result<(), HeaderError> {
-    // Another module's header may have it too.
-    let guard = format!("VL_API_{}_T", ty.name.to_uppercase());
+    // Another module's header may have it too. Names may differ by case alone.
+    let guard = ty.reference();
     writeln!(out, "#ifndef HERALD_{guard}\n#define HERALD_{guard}")?;
     write_comment(out, ty.comment.as_deref())?;
     types::define(out, api, ty)?;
@@ -208,49 +231,19 @@ fn write_comment(out: &mut String, comment: Option<&str>) -> fmt::Result {
     if clean(body) { writeln!(out, "{comment}") } else { Ok(()) }
 }
 
-/// C99's keywords, and what `<stdint.h>` and the functions below take, after which a field cannot be
-/// called.
-const RESERVED: [&str; 37] = [
-    "auto",
-    "break",
-    "case",
-    "char",
-    "const",
-    "continue",
-    "default",
-    "do",
-    "double",
-    "else",
-    "enum",
-    "extern",
-    "float",
-    "for",
-    "goto",
-    "if",
-    "inline",
-    "int",
-    "long",
-    "register",
-    "restrict",
-    "return",
-    "short",
-    "signed",
-    "sizeof",
-    "static",
-    "struct",
-    "switch",
-    "typedef",
-    "union",
-    "unsigned",
-    "void",
-    "volatile",
-    "while",
-    "_Bool",
-    "_Complex",
-    "_Imaginary",
-];
+/// What C99 and C++17 have as keywords, after which neither a field nor an entry of an enum can be called.
+const RESERVED: &str = "_Bool _Complex _Imaginary alignas alignof and and_eq asm auto bitand bitor bool \
+    break case catch char char16_t char32_t class compl const const_cast constexpr continue decltype \
+    default delete do double dynamic_cast else enum explicit export extern false float for friend goto if \
+    inline int long mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected \
+    public register reinterpret_cast restrict return short signed sizeof static static_assert static_cast \
+    struct switch template this thread_local throw true try typedef typeid typename union unsigned using \
+    virtual void volatile wchar_t while xor xor_eq";
 
-/// A field's name in C: with an underscore behind it if it is a keyword.
-fn field_name(name: &str) -> String {
-    if RESERVED.contains(&name) { format!("{name}_") } else { name.to_owned() }
+/// A field's or an entry's name in C: with an underscore behind it if it is a keyword.
+fn c_name(name: &str) -> String {
+    match RESERVED.split(' ').any(|keyword| keyword == name) {
+        true => format!("{name}_"),
+        false => name.to_owned(),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::field_name;
+use super::c_name;
 use super::types::{self, Shape};
 use crate::schema::{Api, Base, Field, Length, Message, Scalar, Type, TypeKind};
 
@@ -90,7 +90,7 @@ fn with_length(out: &mut String, api: &Api, name: &str, fields: &[Field], way: W
 
 /// Checks that what comes last is there.
 fn check_tail(out: &mut String, api: &Api, last: &Field, before: &[Field], way: Way) -> fmt::Result {
-    let name = field_name(&last.name);
+    let name = c_name(&last.name);
     match types::shape(api, last) {
         Shape::OpenText => {
             let length = match way {
@@ -110,12 +110,9 @@ fn check_tail(out: &mut String, api: &Api, last: &Field, before: &[Field], way: 
                     (Way::ToHost, Base::Scalar(s)) => to_host(s, &access(&count.name)),
                     _ => access(&count.name),
                 };
-                // A cast keeps the comparison with a size unsigned.
+                // A cast keeps the comparison with a size unsigned, and makes too many of a negative count.
                 let signed = matches!(count.base, Base::Scalar(s) if s.signed());
                 let cast = if signed { "(uint64_t)" } else { "" };
-                if signed {
-                    writeln!(out, "\tif ({value} < 0)\n\t\treturn -1;")?;
-                }
                 let room = format!("(len - sizeof(*v)) / sizeof(v->{name}[0])");
                 writeln!(out, "\tif ({cast}{value} > {room})\n\t\treturn -1;")
             }
@@ -148,11 +145,11 @@ fn count<'f>(before: &'f [Field], array: &Field) -> Option<&'f Field> {
 }
 
 fn access(name: &str) -> String {
-    format!("v->{}", field_name(name))
+    format!("v->{}", c_name(name))
 }
 
 fn swap_tail(out: &mut String, api: &Api, last: &Field, before: &[Field], way: Way) -> fmt::Result {
-    let name = field_name(&last.name);
+    let name = c_name(&last.name);
     match types::shape(api, last) {
         Shape::OpenText => {
             writeln!(out, "\tv->{name}.length = herald_api_be32(v->{name}.length);")

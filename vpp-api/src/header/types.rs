@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{HeaderError, field_name};
+use super::{HeaderError, c_name};
 use crate::schema::{Api, Base, Enum, Extent, Field, Length, Message, Scalar, Type, TypeKind};
 
 /// A scalar in C. A bool is a byte because any byte may come in.
@@ -62,8 +62,10 @@ fn enumeration(out: &mut String, name: &str, e: &Enum) -> fmt::Result {
         for entry in &ints {
             match entry.value {
                 // -2147483648 is an expression whose type is not int.
-                v if v == i64::from(i32::MIN) => writeln!(out, "\t{} = -2147483647 - 1,", entry.name)?,
-                v => writeln!(out, "\t{} = {v},", entry.name)?,
+                v if v == i64::from(i32::MIN) => {
+                    writeln!(out, "\t{} = -2147483647 - 1,", c_name(&entry.name))?;
+                }
+                v => writeln!(out, "\t{} = {v},", c_name(&entry.name))?,
             }
         }
         let at = out.trim_end_matches(",\n").len();
@@ -71,7 +73,7 @@ fn enumeration(out: &mut String, name: &str, e: &Enum) -> fmt::Result {
         writeln!(out, "\n}};")?;
     }
     for entry in &wide {
-        writeln!(out, "#define {} (({base}){:#x}u)", entry.name, entry.value)?;
+        writeln!(out, "#define {} (({base}){:#x}u)", c_name(&entry.name), entry.value)?;
     }
     Ok(())
 }
@@ -140,7 +142,7 @@ const PEDANTIC_ON: &str = "#pragma GCC diagnostic pop\n";
 
 fn member(out: &mut String, api: &Api, field: &Field) -> fmt::Result {
     const EXT: &str = "HERALD_API_EXTENSION";
-    let name = field_name(&field.name);
+    let name = c_name(&field.name);
     let ty = base_name(api, field.base);
     match shape(api, field) {
         Shape::Plain => write!(out, "{ty} {name}"),

@@ -95,7 +95,12 @@ impl<'a> Lexer<'a> {
         let Some(c) = self.peek() else { return Ok((Token::End, place)) };
         let token = match c {
             'a'..='z' | 'A'..='Z' | '_' => {
-                Token::Word(self.take_while(|c| c.is_ascii_alphanumeric() || c == '_'))
+                let word = self.take_while(|c| c.is_ascii_alphanumeric() || c == '_');
+                if word.len() > limits::NAME_BYTES {
+                    let message = format!("a name is longer than {} bytes", limits::NAME_BYTES);
+                    return Err(self.error(place, message));
+                }
+                Token::Word(word)
             }
             '0'..='9' | '-' => self.number(place)?,
             '"' => self.string(place)?,
@@ -254,6 +259,7 @@ mod tests {
             ("18446744073709551616", "1:1: the number is too large"),
             ("0xfffffffffffffffffffffffffffffffffffffffff", "1:1: the number is too large"),
             ("#", "1:1: unexpected character '#'"),
+            (&"x".repeat(256), "1:1: a name is longer than 255 bytes"),
         ] {
             assert_eq!(tokens(text).unwrap_err().to_string(), format!("t.api:{message}"));
         }

@@ -69,13 +69,13 @@ static inline int vl_api_string_t_fits(uint32_t length, size_t len)
 }
 #endif
 
-#ifndef HERALD_VL_API_INTERFACE_INDEX_T
-#define HERALD_VL_API_INTERFACE_INDEX_T
+#ifndef HERALD_vl_api_interface_index_t
+#define HERALD_vl_api_interface_index_t
 typedef uint32_t vl_api_interface_index_t;
 #endif
 
-#ifndef HERALD_VL_API_IF_STATUS_FLAGS_T
-#define HERALD_VL_API_IF_STATUS_FLAGS_T
+#ifndef HERALD_vl_api_if_status_flags_t
+#define HERALD_vl_api_if_status_flags_t
 typedef uint32_t vl_api_if_status_flags_t;
 enum vl_api_if_status_flags {
 	IF_STATUS_API_FLAG_ADMIN_UP = 1,
@@ -83,8 +83,8 @@ enum vl_api_if_status_flags {
 };
 #endif
 
-#ifndef HERALD_VL_API_MTU_PROTO_T
-#define HERALD_VL_API_MTU_PROTO_T
+#ifndef HERALD_vl_api_mtu_proto_t
+#define HERALD_vl_api_mtu_proto_t
 typedef uint32_t vl_api_mtu_proto_t;
 enum vl_api_mtu_proto {
 	MTU_PROTO_API_L3 = 0,
@@ -94,8 +94,8 @@ enum vl_api_mtu_proto {
 };
 #endif
 
-#ifndef HERALD_VL_API_LINK_DUPLEX_T
-#define HERALD_VL_API_LINK_DUPLEX_T
+#ifndef HERALD_vl_api_link_duplex_t
+#define HERALD_vl_api_link_duplex_t
 typedef uint32_t vl_api_link_duplex_t;
 enum vl_api_link_duplex {
 	LINK_DUPLEX_API_UNKNOWN = 0,
@@ -104,8 +104,8 @@ enum vl_api_link_duplex {
 };
 #endif
 
-#ifndef HERALD_VL_API_SUB_IF_FLAGS_T
-#define HERALD_VL_API_SUB_IF_FLAGS_T
+#ifndef HERALD_vl_api_sub_if_flags_t
+#define HERALD_vl_api_sub_if_flags_t
 typedef uint32_t vl_api_sub_if_flags_t;
 enum vl_api_sub_if_flags {
 	SUB_IF_API_FLAG_NO_TAGS = 1,
@@ -121,8 +121,8 @@ enum vl_api_sub_if_flags {
 };
 #endif
 
-#ifndef HERALD_VL_API_RX_MODE_T
-#define HERALD_VL_API_RX_MODE_T
+#ifndef HERALD_vl_api_rx_mode_t
+#define HERALD_vl_api_rx_mode_t
 typedef uint32_t vl_api_rx_mode_t;
 enum vl_api_rx_mode {
 	RX_MODE_API_UNKNOWN = 0,
@@ -133,8 +133,8 @@ enum vl_api_rx_mode {
 };
 #endif
 
-#ifndef HERALD_VL_API_IF_TYPE_T
-#define HERALD_VL_API_IF_TYPE_T
+#ifndef HERALD_vl_api_if_type_t
+#define HERALD_vl_api_if_type_t
 typedef uint32_t vl_api_if_type_t;
 enum vl_api_if_type {
 	IF_API_TYPE_HARDWARE = 0,
@@ -144,8 +144,8 @@ enum vl_api_if_type {
 };
 #endif
 
-#ifndef HERALD_VL_API_DIRECTION_T
-#define HERALD_VL_API_DIRECTION_T
+#ifndef HERALD_vl_api_direction_t
+#define HERALD_vl_api_direction_t
 typedef uint8_t vl_api_direction_t;
 enum vl_api_direction {
 	RX = 0,
@@ -153,8 +153,8 @@ enum vl_api_direction {
 };
 #endif
 
-#ifndef HERALD_VL_API_CU_UP_EVENT_TYPE_T
-#define HERALD_VL_API_CU_UP_EVENT_TYPE_T
+#ifndef HERALD_vl_api_cu_up_event_type_t
+#define HERALD_vl_api_cu_up_event_type_t
 typedef uint32_t vl_api_cu_up_event_type_t;
 enum vl_api_cu_up_event_type {
 	CU_UP_EVENT_END_MARKER_IND = 1,
@@ -163,8 +163,8 @@ enum vl_api_cu_up_event_type {
 };
 #endif
 
-#ifndef HERALD_VL_API_CU_UP_GTP_ERROR_IND_T
-#define HERALD_VL_API_CU_UP_GTP_ERROR_IND_T
+#ifndef HERALD_vl_api_cu_up_gtp_error_ind_t
+#define HERALD_vl_api_cu_up_gtp_error_ind_t
 typedef struct __attribute__((packed)) {
 	uint32_t ue_id;
 	uint32_t te_id;

@@ -112,6 +112,12 @@ impl Failure {
     pub(super) fn invalid(detail: String) -> Self {
         Failure::new(HERALD_ERROR_INVALID, detail)
     }
+
+    #[cold]
+    fn keep(self) -> herald_error {
+        LAST.set(CString::new(self.detail.replace('\0', " ")).ok());
+        self.code
+    }
 }
 
 impl From<PublishError> for Failure {
@@ -153,12 +159,7 @@ pub(super) fn publish_code(refused: PublishError) -> herald_error {
 }
 
 /// Turns a result into a number, and keeps the detail for [`herald_last_error`].
+#[inline(always)]
 pub(super) fn answer(result: Result<(), Failure>) -> herald_error {
-    match result {
-        Ok(()) => HERALD_OK,
-        Err(Failure { code, detail }) => {
-            LAST.set(CString::new(detail.replace('\0', " ")).ok());
-            code
-        }
-    }
+    result.map_or_else(Failure::keep, |()| HERALD_OK)
 }

@@ -906,7 +906,7 @@ herald_error herald_vpp_api_publish(const struct herald_vpp_api *api,
  * it.
  *
  * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (no such event, or no such
- * field); then `*prepared` is NULL.
+ * field), HERALD_ERROR_FORKED; then `*prepared` is NULL.
  */
 herald_error herald_vpp_api_prepare(const struct herald_vpp_api *api,
                                     const char *event,

@@ -118,6 +118,7 @@ cases! {
     forks {
         a_child_holds_no_descriptor
         a_child_is_refused
+        a_child_is_refused_the_vpp_api
         a_child_is_refused_statistics_and_attaching
         a_child_that_closes_harms_nobody
         a_child_has_its_own_hub

@@ -96,6 +96,33 @@ static void is_refused_the_rest(parent *p)
     SAME(herald_hub_subscribers(p->hub, list, sizeof list[0], 1, &count), HERALD_ERROR_FORKED);
 }
 
+static herald_vpp_api *served;
+static herald_vpp_event *prepared;
+
+static void is_refused_the_vpp_api(parent *p)
+{
+    herald_vpp_event *none = prepared;
+    (void)p;
+    SAME(herald_vpp_api_publish(served, "herald_event", NULL, 0), HERALD_ERROR_FORKED);
+    SAME(herald_vpp_event_publish(prepared, NULL, 0), HERALD_ERROR_FORKED);
+    SAME(herald_vpp_api_prepare(served, "herald_event", NULL, 0, &none), HERALD_ERROR_FORKED);
+    CHECK(none == NULL);
+}
+
+static void a_child_is_refused_the_vpp_api(void)
+{
+    parent p = start();
+    herald_vpp_api_options options;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.path = path_of("api.sock");
+    SAME(herald_hub_serve_vpp_api(p.hub, &options, &served), HERALD_OK);
+    SAME(herald_vpp_api_prepare(served, "herald_event", NULL, 0, &prepared), HERALD_OK);
+    in_child(is_refused_the_vpp_api, &p);
+    SAME(herald_vpp_event_publish(prepared, NULL, 0), HERALD_OK);
+    end(&p);
+}
+
 static void a_child_is_refused_statistics_and_attaching(void)
 {
     parent p = start();
@@ -289,6 +316,7 @@ int main(int argc, char **argv)
     static const test tests[] = {
         {"a_child_holds_no_descriptor", a_child_holds_no_descriptor},
         {"a_child_is_refused", a_child_is_refused},
+        {"a_child_is_refused_the_vpp_api", a_child_is_refused_the_vpp_api},
         {"a_child_is_refused_statistics_and_attaching", a_child_is_refused_statistics_and_attaching},
         {"a_child_that_closes_harms_nobody", a_child_that_closes_harms_nobody},
         {"a_child_has_its_own_hub", a_child_has_its_own_hub},

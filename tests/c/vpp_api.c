@@ -282,8 +282,6 @@ static void prepared_events(void)
     herald_vpp_api *api = NULL;
     herald_vpp_event *prepared = NULL, *other = NULL, *none = NULL;
     vpp_client c;
-    pid_t child;
-    int status;
     size_t at;
 
     SAME(herald_hub_serve_vpp_api(hub, &options, &api), HERALD_OK);
@@ -353,12 +351,6 @@ static void prepared_events(void)
     odd = NULL;
     UNPREPARED(api, "note_event", &odd, 1, HERALD_ERROR_NULL, "fields[]");
     REFUSED(herald_vpp_api_prepare(api, "note_event", names, 7, NULL), HERALD_ERROR_NULL, "prepared");
-
-    child = fork();
-    CHECK(child >= 0);
-    if (child == 0) _exit(herald_vpp_event_publish(prepared, good, 7) == HERALD_ERROR_FORKED ? 0 : 1);
-    SAME(waitpid(child, &status, 0), child);
-    SAME(status, 0);
 
     SAME(herald_vpp_event_publish(prepared, good, COUNT_OF(good)), HERALD_OK);
     expect(&c, "note_event", body, sizeof body);

@@ -16,7 +16,7 @@ use super::{
     borrow, herald_error, herald_hub, herald_overflow, herald_param, herald_request,
     herald_request_handler, sized, slice, string, text, utf8,
 };
-use crate::hub::Hub;
+use crate::hub::{Hub, PublishError};
 use crate::transport::vpp_api::{
     Handler, PreparedEvent, Refused, Request, ServeError, VppApi, VppApiOptions, publish_fields,
     publish_found, publish_packed,
@@ -289,7 +289,7 @@ unsafe fn publish(
 /// it.
 ///
 /// Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (no such event, or no such
-/// field); then `*prepared` is NULL.
+/// field), HERALD_ERROR_FORKED; then `*prepared` is NULL.
 ///
 /// # Safety
 ///
@@ -330,6 +330,9 @@ unsafe fn prepare(
     // SAFETY: C strings or null, as the caller promised.
     let fields = fields.iter().map(|field| unsafe { text(*field, "fields[]") });
     let fields: Vec<&str> = fields.collect::<Result<_, _>>()?;
+    if api.hub.is_forked() {
+        return Err(PublishError::Forked.into());
+    }
     let event = PreparedEvent::new(find(api, name)?, &fields)?;
     let event =
         Arc::new(herald_vpp_event { hub: api.hub.clone(), contract: api.contract.clone(), event });
@@ -500,6 +503,7 @@ unsafe fn give_param(message: &mut Encoder<'_>, field: Field, param: &herald_par
 }
 
 /// The event of this name.
+#[inline]
 fn find<'a>(api: &'a herald_vpp_api, event: &CStr) -> Result<&'a Entry, Failure> {
     let found = api.contract.event(event.to_bytes());
     found.ok_or_else(|| match utf8(event, "event") {

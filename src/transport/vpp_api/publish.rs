@@ -164,12 +164,14 @@ fn publish<E>(
     contract: &Contract,
     encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<Result<(), PublishError>, E> {
-    let mut frame = SCRATCH.take();
-    frame.clear();
-    let published = encode(&mut frame).map(|()| {
-        let encoded = Encoded { schema: contract.schema(), bytes: &frame };
-        hub.publish(&Event::encoded(encoded))
-    });
-    SCRATCH.set(frame);
-    published
+    SCRATCH.with(|scratch| {
+        let mut frame = scratch.take();
+        frame.clear();
+        let published = encode(&mut frame).map(|()| {
+            let encoded = Encoded { schema: contract.schema(), bytes: &frame };
+            hub.publish(&Event::encoded(encoded))
+        });
+        scratch.set(frame);
+        published
+    })
 }

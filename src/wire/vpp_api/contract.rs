@@ -357,6 +357,7 @@ impl Contract {
     }
 
     /// An event, by its name.
+    #[inline]
     pub fn event(&self, name: &[u8]) -> Option<&Entry> {
         thread_local! {
             /// The event that this thread asked for last, which is often the next one, too: comparing

@@ -58,6 +58,12 @@ typedef struct herald_request herald_request;
 typedef struct herald_vpp_api herald_vpp_api;
 
 /**
+ * An event of a VPP API with the fields that it is published with. It belongs to the hub, and is valid
+ * until that is closed. Opaque.
+ */
+typedef struct herald_vpp_event herald_vpp_event;
+
+/**
  * HERALD_OK, or one of HERALD_ERROR_*.
  */
 typedef int32_t herald_error;
@@ -922,6 +928,39 @@ herald_error herald_vpp_api_publish(const struct herald_vpp_api *api,
                                     size_t count);
 
 /**
+ * Looks an event and its fields up, once, for what is published very often: herald_vpp_event_publish()
+ * then takes their values in this order, and compares no names. Fields are named as for
+ * herald_vpp_api_publish(), but for elements of arrays, which cannot be looked up.
+ *
+ * `*prepared` belongs to the hub, and can be used by any number of threads. Prepare an event once and
+ * not each time: it takes memory until the hub is closed. Not to be called where siglongjmp() can leave
+ * it.
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (no such event, or no such
+ * field), HERALD_ERROR_FORKED; then `*prepared` is NULL.
+ */
+herald_error herald_vpp_api_prepare(const struct herald_vpp_api *api,
+                                    const char *event,
+                                    const char *const *fields,
+                                    size_t count,
+                                    struct herald_vpp_event **prepared);
+
+/**
+ * Publishes an event with values for the fields that it was prepared with, in their order: what
+ * herald_vpp_api_publish() does by names. The names of the parameters are not looked at, and may be
+ * NULL; a value of HERALD_TYPE_NULL leaves its field zero.
+ *
+ * What is checked, and costs but for the names, are those of herald_vpp_api_publish().
+ *
+ * Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID (another number of values than of fields, or an
+ * unknown type), HERALD_ERROR_MESSAGE (a value that does not fit), HERALD_ERROR_RING_FULL,
+ * HERALD_ERROR_TOO_LARGE, HERALD_ERROR_CLOSED, HERALD_ERROR_FORKED, HERALD_ERROR_FAILED.
+ */
+herald_error herald_vpp_event_publish(const struct herald_vpp_event *event,
+                                      const struct herald_param *params,
+                                      size_t count);
+
+/**
  * Publishes an event that is encoded already: a packed struct as herald-apigen makes it, in network byte
  * order, with the elements of its variable-length array after it. `_vl_msg_id`, `client_index` and `pid`
  * are filled in. That it is as long as its fields say is checked.
@@ -960,9 +999,10 @@ extern "C" {
 static inline herald_param herald_param_int(const char *name, int64_t value)
 {
     herald_param param;
-    memset(&param, 0, sizeof param);
     param.name = name;
     param.type = HERALD_TYPE_INT;
+    param.value.bytes.data = NULL;
+    param.value.bytes.length = 0;
     param.value.signed_number = value;
     return param;
 }
@@ -971,9 +1011,10 @@ static inline herald_param herald_param_int(const char *name, int64_t value)
 static inline herald_param herald_param_uint(const char *name, uint64_t value)
 {
     herald_param param;
-    memset(&param, 0, sizeof param);
     param.name = name;
     param.type = HERALD_TYPE_UINT;
+    param.value.bytes.data = NULL;
+    param.value.bytes.length = 0;
     param.value.unsigned_number = value;
     return param;
 }
@@ -982,9 +1023,10 @@ static inline herald_param herald_param_uint(const char *name, uint64_t value)
 static inline herald_param herald_param_float(const char *name, double value)
 {
     herald_param param;
-    memset(&param, 0, sizeof param);
     param.name = name;
     param.type = HERALD_TYPE_FLOAT;
+    param.value.bytes.data = NULL;
+    param.value.bytes.length = 0;
     param.value.floating = value;
     return param;
 }
@@ -993,9 +1035,10 @@ static inline herald_param herald_param_float(const char *name, double value)
 static inline herald_param herald_param_bool(const char *name, bool value)
 {
     herald_param param;
-    memset(&param, 0, sizeof param);
     param.name = name;
     param.type = HERALD_TYPE_BOOL;
+    param.value.bytes.data = NULL;
+    param.value.bytes.length = 0;
     param.value.boolean = value;
     return param;
 }
@@ -1004,7 +1047,6 @@ static inline herald_param herald_param_bool(const char *name, bool value)
 static inline herald_param herald_param_string(const char *name, const char *value)
 {
     herald_param param;
-    memset(&param, 0, sizeof param);
     param.name = name;
     param.type = value ? HERALD_TYPE_STRING : HERALD_TYPE_NULL;
     param.value.bytes.data = value;
@@ -1016,7 +1058,6 @@ static inline herald_param herald_param_string(const char *name, const char *val
 static inline herald_param herald_param_bytes(const char *name, const void *data, size_t length)
 {
     herald_param param;
-    memset(&param, 0, sizeof param);
     param.name = name;
     param.type = HERALD_TYPE_BYTES;
     param.value.bytes.data = data;

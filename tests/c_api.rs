@@ -112,6 +112,7 @@ cases! {
         refused_options
         null_pointers
         events_by_fields_and_packed
+        prepared_events
         handlers_answer_now_and_later
         opening_and_closing_many_times
     }

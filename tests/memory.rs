@@ -103,7 +103,15 @@ const SHORT: [(&str, &[&str]); 7] = [
         ],
     ),
     ("datagrams", &["refused_options", "both_formats", "one_that_is_gone"]),
-    ("vpp_api", &["null_pointers", "events_by_fields_and_packed", "handlers_answer_now_and_later"]),
+    (
+        "vpp_api",
+        &[
+            "null_pointers",
+            "events_by_fields_and_packed",
+            "prepared_events",
+            "handlers_answer_now_and_later",
+        ],
+    ),
     (
         "publish",
         &[

@@ -86,11 +86,13 @@ static void a_child_is_refused(void)
 }
 
 static herald_vpp_api *api;
+static herald_vpp_event *prepared;
 
 /* "every function that takes it or its VPP API answers HERALD_ERROR_FORKED", says the header. */
 static void is_refused_the_rest(parent *p)
 {
     herald_vpp_api_options options;
+    herald_vpp_event *none = prepared;
     uint32_t listeners = 0;
     herald_stats stats;
     herald_subscriber_stats list[1];
@@ -106,6 +108,9 @@ static void is_refused_the_rest(parent *p)
     SAME(herald_hub_serve_vpp_api(p->hub, &options, NULL), HERALD_ERROR_FORKED);
     SAME(herald_vpp_api_publish(api, "herald_event", NULL, 0), HERALD_ERROR_FORKED);
     SAME(herald_vpp_api_listeners(api, "herald_event", &listeners), HERALD_ERROR_FORKED);
+    SAME(herald_vpp_event_publish(prepared, NULL, 0), HERALD_ERROR_FORKED);
+    SAME(herald_vpp_api_prepare(api, "herald_event", NULL, 0, &none), HERALD_ERROR_FORKED);
+    CHECK(none == NULL);
 }
 
 static void a_child_is_refused_all_else(void)
@@ -116,6 +121,7 @@ static void a_child_is_refused_all_else(void)
     options.size = sizeof options;
     options.path = path_of("api");
     SAME(herald_hub_serve_vpp_api(p.hub, &options, &api), HERALD_OK);
+    SAME(herald_vpp_api_prepare(api, "herald_event", NULL, 0, &prepared), HERALD_OK);
     in_child(is_refused_the_rest, &p);
     works(&p);
     end(&p);

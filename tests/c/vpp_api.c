@@ -11,6 +11,10 @@ static const char api_text[] =
     "typedef lamp { u32 number; vl_api_colour_t colour; };\n"
     "autoreply define want_lights { u32 client_index; u32 context; bool enable_disable; u32 pid; };\n"
     "define light_event { u32 client_index; u32 pid; vl_api_lamp_t lamp; f64 power; u8 n; u16 watts[n]; };\n"
+    "service { rpc want_notes returns want_notes_reply events note_event; };\n"
+    "autoreply define want_notes { u32 client_index; u32 context; bool enable_disable; u32 pid; };\n"
+    "define note_event { u32 client_index; u32 pid; u16 level; i16 change; bool on; u64 serial;\n"
+    "  vl_api_colour_t colour; string name[4]; u8 n; u8 text[n]; };\n"
     "define light_set { u32 client_index; u32 context; i16 level; bool on; string name[8]; };\n"
     "define light_set_reply { u32 context; i32 retval; u8 was; };\n"
     "define lights_dump { u32 client_index; u32 context; };\n"
@@ -255,6 +259,105 @@ static void events_by_fields_and_packed(void)
     close(c.fd);
 }
 
+static void prepared_events(void)
+{
+    /* client_index, pid, level, change, on, serial, colour, name, n, text */
+    static const char event[] =
+        "ABCD" "\0\0\0\7" "\1\2" "\xff\xfe" "\1" "\0\0\0\0\0\0\1\0" "\2" "lamp" "\3" "low";
+    static const char nothing[] = "ABCD" "\0\0\0\7" "\0\0" "\0\0" "\0" "\0\0\0\0\0\0\0\0" "\0" "\0\0\0\0" "\0";
+    const char *names[] = {"level", "text", "change", "on", "serial", "colour", "name"};
+    const char *bad[] = {"level", "watts"}, *element = "watts[0]", *odd = "\xff";
+    herald_param good[] = {
+        herald_param_uint("level", 0x102),  herald_param_bytes("text", "low", 3),
+        herald_param_int("change", -2),     herald_param_bool("on", true),
+        herald_param_uint("serial", 256),   herald_param_string("colour", "GREEN"),
+        herald_param_string("name", "lamp"),
+    };
+    herald_param params[COUNT_OF(good)];
+    char body[sizeof event - 1], empty[sizeof nothing - 1];
+    static const char text[256] = "";
+    const char *directory = api_directory(api_text);
+    herald_vpp_api_options options = options_of(path_of("api.sock"), &directory);
+    herald_hub *hub = open_hub(NULL);
+    herald_vpp_api *api = NULL;
+    herald_vpp_event *prepared = NULL, *other = NULL, *none = NULL;
+    vpp_client c;
+    size_t at;
+
+    SAME(herald_hub_serve_vpp_api(hub, &options, &api), HERALD_OK);
+    SAME(herald_vpp_api_prepare(api, "note_event", names, COUNT_OF(names), &prepared), HERALD_OK);
+    SAME(herald_vpp_api_prepare(api, "note_event", NULL, 0, &other), HERALD_OK);
+    c = connect_to(options.path);
+    ask(&c, "want_notes", BYTES("\1\0\0\0\7"));
+    expect(&c, "want_notes_reply", BYTES("ctxt\0\0\0\0"));
+    memcpy(body, event, sizeof body);
+    memcpy(body, c.index, 4);
+    memcpy(empty, nothing, sizeof empty);
+    memcpy(empty, c.index, 4);
+
+    SAME(herald_vpp_api_publish(api, "note_event", good, COUNT_OF(good)), HERALD_OK);
+    expect(&c, "note_event", body, sizeof body);
+    SAME(herald_vpp_event_publish(prepared, good, COUNT_OF(good)), HERALD_OK);
+    expect(&c, "note_event", body, sizeof body);
+    /* Names are not looked at. */
+    memcpy(params, good, sizeof good);
+    for (at = 0; at < COUNT_OF(params); at++) params[at].name = at % 2 ? NULL : "\xff";
+    params[5] = herald_param_uint(NULL, 2);
+    SAME(herald_vpp_event_publish(prepared, params, COUNT_OF(params)), HERALD_OK);
+    expect(&c, "note_event", body, sizeof body);
+    for (at = 0; at < COUNT_OF(params); at++) params[at] = herald_param_string(NULL, NULL);
+    SAME(herald_vpp_event_publish(prepared, params, COUNT_OF(params)), HERALD_OK);
+    expect(&c, "note_event", empty, sizeof empty);
+    SAME(herald_vpp_event_publish(other, NULL, 0), HERALD_OK);
+    expect(&c, "note_event", empty, sizeof empty);
+
+    /* What does not fit is refused, as it is by names, and nothing of it arrives. */
+#define UNFIT(number, param, error, named) \
+    do { \
+        memcpy(params, good, sizeof good); \
+        params[number] = param; \
+        REFUSED(herald_vpp_event_publish(prepared, params, COUNT_OF(params)), error, named); \
+        REFUSED(herald_vpp_api_publish(api, "note_event", params, COUNT_OF(params)), error, named); \
+    } while (0)
+    UNFIT(0, herald_param_uint("level", 65536), HERALD_ERROR_MESSAGE, "note_event: field 'level'");
+    UNFIT(0, herald_param_int("level", -1), HERALD_ERROR_MESSAGE, "u16");
+    UNFIT(0, herald_param_string("level", "high"), HERALD_ERROR_MESSAGE, "a whole number");
+    UNFIT(1, herald_param_bytes("text", text, 256), HERALD_ERROR_MESSAGE, "255 at most");
+    UNFIT(1, herald_param_uint("text", 5), HERALD_ERROR_MESSAGE, "bytes");
+    UNFIT(1, herald_param_bytes("text", NULL, 3), HERALD_ERROR_NULL, "params[1]");
+    UNFIT(3, herald_param_uint("on", 2), HERALD_ERROR_MESSAGE, "true or false");
+    UNFIT(5, herald_param_string("colour", "BLUE"), HERALD_ERROR_MESSAGE, "BLUE");
+    UNFIT(6, herald_param_string("name", "lamps"), HERALD_ERROR_MESSAGE, "name");
+    params[6].type = HERALD_TYPE_BYTES + 1;
+    REFUSED(herald_vpp_event_publish(prepared, params, 7), HERALD_ERROR_INVALID, "params[6].type");
+    REFUSED(herald_vpp_event_publish(prepared, good, 6), HERALD_ERROR_INVALID, "7 fields");
+    REFUSED(herald_vpp_event_publish(prepared, NULL, 7), HERALD_ERROR_NULL, "params");
+    REFUSED(herald_vpp_event_publish(NULL, good, 7), HERALD_ERROR_NULL, "event");
+
+#define UNPREPARED(of, name, fields, count, error, named) \
+    do { \
+        none = prepared; \
+        REFUSED(herald_vpp_api_prepare(of, name, fields, count, &none), error, named); \
+        CHECK(none == NULL); \
+    } while (0)
+    UNPREPARED(NULL, "note_event", names, 7, HERALD_ERROR_NULL, "api");
+    UNPREPARED(api, NULL, names, 7, HERALD_ERROR_NULL, "event");
+    UNPREPARED(api, "note_event", NULL, 7, HERALD_ERROR_NULL, "fields");
+    UNPREPARED(api, "note_gone", names, 7, HERALD_ERROR_MESSAGE, "note_gone");
+    UNPREPARED(api, "want_notes", names, 0, HERALD_ERROR_MESSAGE, "want_notes");
+    UNPREPARED(api, "note_event", bad, 2, HERALD_ERROR_MESSAGE, "'watts'");
+    UNPREPARED(api, "light_event", &element, 1, HERALD_ERROR_MESSAGE, "watts[0]");
+    UNPREPARED(api, "note_event", &odd, 1, HERALD_ERROR_INVALID, "fields[]");
+    odd = NULL;
+    UNPREPARED(api, "note_event", &odd, 1, HERALD_ERROR_NULL, "fields[]");
+    REFUSED(herald_vpp_api_prepare(api, "note_event", names, 7, NULL), HERALD_ERROR_NULL, "prepared");
+
+    SAME(herald_vpp_event_publish(prepared, good, COUNT_OF(good)), HERALD_OK);
+    expect(&c, "note_event", body, sizeof body);
+    close_hub(hub);
+    close(c.fd);
+}
+
 static herald_request *kept;
 static pthread_mutex_t keeping = PTHREAD_MUTEX_INITIALIZER;
 
@@ -379,6 +482,7 @@ int main(int argc, char **argv)
         {"refused_options", refused_options},
         {"null_pointers", null_pointers},
         {"events_by_fields_and_packed", events_by_fields_and_packed},
+        {"prepared_events", prepared_events},
         {"handlers_answer_now_and_later", handlers_answer_now_and_later},
         {"opening_and_closing_many_times", opening_and_closing_many_times},
     };

@@ -114,9 +114,10 @@ impl Failure {
         Failure::new(HERALD_ERROR_INVALID, detail)
     }
 
-    /// Puts what was wrong before the detail.
-    pub(super) fn of(self, what: &str) -> Self {
-        Failure { detail: format!("{what}{}", self.detail), ..self }
+    #[cold]
+    fn keep(self) -> herald_error {
+        LAST.set(CString::new(self.detail.replace('\0', " ")).ok());
+        self.code
     }
 }
 
@@ -159,12 +160,7 @@ pub(super) fn publish_code(refused: PublishError) -> herald_error {
 }
 
 /// Turns a result into a number, and keeps the detail for [`herald_last_error`].
+#[inline(always)]
 pub(super) fn answer(result: Result<(), Failure>) -> herald_error {
-    match result {
-        Ok(()) => HERALD_OK,
-        Err(Failure { code, detail }) => {
-            LAST.set(CString::new(detail.replace('\0', " ")).ok());
-            code
-        }
-    }
+    result.map_or_else(Failure::keep, |()| HERALD_OK)
 }

@@ -13,6 +13,11 @@ use crate::log::{Level, Log};
 pub struct herald_hub(pub(super) Arc<Hub>, pub(super) Log, pub(super) Mutex<Vec<Arc<herald_vpp_api>>>);
 
 impl herald_hub {
+    /// The hub itself, for programs in Rust: to add a transport of their own.
+    pub fn hub(&self) -> &Hub {
+        &self.0
+    }
+
     /// Keeps what the caller has a pointer to for as long as the hub is open.
     pub(super) fn keep(&self, api: Arc<herald_vpp_api>) {
         self.2.lock().unwrap_or_else(PoisonError::into_inner).push(api);

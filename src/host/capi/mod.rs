@@ -42,12 +42,26 @@ use std::ffi::{CStr, c_char};
 ///
 /// The pointer is null or a C string that lives as long as the result is used.
 unsafe fn text<'a>(pointer: *const c_char, what: &str) -> Result<&'a str, Failure> {
+    // SAFETY: as the caller promised.
+    utf8(unsafe { string(pointer, what) }?, what)
+}
+
+/// A C string from the caller; `what` names it in the error.
+///
+/// # Safety
+///
+/// The pointer is null or a C string that lives as long as the result is used.
+#[inline]
+unsafe fn string<'a>(pointer: *const c_char, what: &str) -> Result<&'a CStr, Failure> {
     if pointer.is_null() {
         return Err(Failure::null(what));
     }
     // SAFETY: not null, and a C string as the caller promised.
-    let bytes = unsafe { CStr::from_ptr(pointer) };
-    bytes.to_str().map_err(|_| Failure::invalid(format!("{what} is not UTF-8")))
+    Ok(unsafe { CStr::from_ptr(pointer) })
+}
+
+fn utf8<'a>(string: &'a CStr, what: &str) -> Result<&'a str, Failure> {
+    string.to_str().map_err(|_| Failure::invalid(format!("{what} is not UTF-8")))
 }
 
 /// Whether a struct of which at least one field follows its size can have this one. `sizeof` of a pointer to

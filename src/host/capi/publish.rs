@@ -1,6 +1,6 @@
 //! Publishing.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::mem::MaybeUninit;
 
 use super::error::{Failure, answer, publish_code};
@@ -177,39 +177,78 @@ pub(super) unsafe fn with_params<T>(
 ///
 /// The parameter's pointers are null or valid for as long as the result is used.
 unsafe fn convert<'a>(index: usize, param: &herald_param) -> Result<Param<'a>, Failure> {
-    let named = |what: &str| format!("params[{index}].{what}");
-    let name = match param.name.is_null() {
-        true => "",
+    // SAFETY: as the caller promised.
+    let name = std::str::from_utf8(unsafe { name_of(param) })
+        .map_err(|_| Failure::invalid(format!("params[{index}].name is not UTF-8")))?;
+    // SAFETY: as the caller promised.
+    Ok(Param { name, value: unsafe { known_value(index, param) }? })
+}
+
+/// The value of a parameter, or what is wrong with it.
+///
+/// # Safety
+///
+/// As for [`value_of`].
+pub(super) unsafe fn known_value<'a>(index: usize, param: &herald_param) -> Result<Value<'a>, Failure> {
+    // SAFETY: as the caller promised.
+    unsafe { value_of(param) }.ok_or_else(|| match param.r#type {
+        HERALD_TYPE_STRING | HERALD_TYPE_BYTES => {
+            let what = format!("params[{index}].value.bytes.data");
+            // SAFETY: as the caller promised; the type says that these are the bytes.
+            let refused = unsafe {
+                let herald_bytes { data, length } = param.value.bytes;
+                slice::<u8>(data.cast(), length, &what)
+            };
+            refused.err().unwrap_or_else(|| Failure::null(&what))
+        }
+        other => Failure::invalid(format!("params[{index}].type is {other}, which is no type")),
+    })
+}
+
+/// The name of a parameter; empty if it has none.
+///
+/// # Safety
+///
+/// The name is null or a C string that lives as long as the result is used.
+#[inline(always)]
+pub(super) unsafe fn name_of<'a>(param: &herald_param) -> &'a [u8] {
+    match param.name.is_null() {
+        true => &[],
         // SAFETY: a C string, as the caller promised.
-        false => unsafe { text(param.name, "") }
-            .map_err(|_| Failure::invalid(format!("{} is not UTF-8", named("name"))))?,
-    };
+        false => unsafe { CStr::from_ptr(param.name) }.to_bytes(),
+    }
+}
+
+/// The value of a parameter; none if its type is none, or its bytes are NULL.
+///
+/// # Safety
+///
+/// The value's pointer is null or valid for as long as the result is used.
+#[inline(always)]
+pub(super) unsafe fn value_of<'a>(param: &herald_param) -> Option<Value<'a>> {
     // SAFETY: the type says which member the caller has written; every bit pattern is a number,
     // and of the boolean only the byte is looked at.
-    let value = unsafe {
+    Some(unsafe {
         match param.r#type {
             HERALD_TYPE_NULL => Value::Null,
             HERALD_TYPE_INT => Value::Int(param.value.signed_number),
             HERALD_TYPE_UINT => Value::Uint(param.value.unsigned_number),
             HERALD_TYPE_FLOAT => Value::Float(param.value.floating),
             HERALD_TYPE_BOOL => Value::Bool((&raw const param.value).cast::<u8>().read() != 0),
-            HERALD_TYPE_STRING => Value::Str(bytes(index, param.value.bytes)?),
-            HERALD_TYPE_BYTES => Value::Bytes(bytes(index, param.value.bytes)?),
-            other => {
-                return Err(Failure::invalid(format!("{} is {other}, which is no type", named("type"))));
-            }
+            HERALD_TYPE_STRING => Value::Str(bytes(param.value.bytes)?),
+            HERALD_TYPE_BYTES => Value::Bytes(bytes(param.value.bytes)?),
+            _ => return None,
         }
-    };
-    Ok(Param { name, value })
+    })
 }
 
 /// # Safety
 ///
 /// The bytes are null or valid for as long as the result is used.
-unsafe fn bytes<'a>(index: usize, bytes: herald_bytes) -> Result<&'a [u8], Failure> {
+#[inline(always)]
+pub(super) unsafe fn bytes<'a>(bytes: herald_bytes) -> Option<&'a [u8]> {
     // SAFETY: as the caller promised.
-    unsafe { slice(bytes.data.cast(), bytes.length, "") }
-        .map_err(|failure| failure.of(&format!("params[{index}].value.bytes.data")))
+    unsafe { slice(bytes.data.cast(), bytes.length, "") }.ok()
 }
 
 /// Publishes an L2TP event. `kind` is one of HERALD_L2TP_*; identifiers that it has no parameter

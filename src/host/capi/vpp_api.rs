@@ -1,27 +1,43 @@
 //! The VPP binary API.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+// The crate: a type here has its name, too.
+use ::herald_vpp_api::codec::{Encoder, Field};
+use ::herald_vpp_api::table::Entry;
 
 use super::error::{Failure, answer};
-use super::publish::with_params;
+use super::publish::{bytes, known_value, name_of, value_of, with_params};
 use super::server::given;
 use super::{
-    HERALD_ERROR_API, HERALD_ERROR_INTERNAL, HERALD_ERROR_MESSAGE, borrow, herald_error, herald_hub,
-    herald_overflow, herald_param, herald_request, herald_request_handler, sized, slice, text,
+    HERALD_ERROR_API, HERALD_ERROR_INTERNAL, HERALD_ERROR_MESSAGE, HERALD_TYPE_BYTES, HERALD_TYPE_UINT,
+    borrow, herald_error, herald_hub, herald_overflow, herald_param, herald_request,
+    herald_request_handler, sized, slice, string, text, utf8,
 };
 use crate::hub::{Hub, PublishError};
 use crate::transport::vpp_api::{
-    Handler, Refused, Request, ServeError, VppApi, VppApiOptions, publish_fields, publish_packed,
+    Handler, PreparedEvent, Refused, Request, ServeError, VppApi, VppApiOptions, publish_fields,
+    publish_found, publish_packed,
 };
-use crate::wire::vpp_api::Contract;
+use crate::wire::vpp_api::{Contract, give};
 
 /// A VPP API that a hub serves: what events are published by. It belongs to the hub, and is valid until
 /// that is closed. Opaque.
 pub struct herald_vpp_api {
     hub: Arc<Hub>,
     contract: Arc<Contract>,
+    /// What the caller has pointers to.
+    prepared: Mutex<Vec<Arc<herald_vpp_event>>>,
+}
+
+/// An event of a VPP API with the fields that it is published with. It belongs to the hub, and is valid
+/// until that is closed. Opaque.
+pub struct herald_vpp_event {
+    hub: Arc<Hub>,
+    contract: Arc<Contract>,
+    event: PreparedEvent,
 }
 
 /// Which requests a handler answers.
@@ -132,7 +148,7 @@ unsafe fn serve(
     };
     let (server, contract) = VppApi::listen(chosen, handlers, &open.0, open.1.clone())?;
     open.0.add(Box::new(server))?;
-    let served = Arc::new(herald_vpp_api { hub: open.0.clone(), contract });
+    let served = Arc::new(herald_vpp_api { hub: open.0.clone(), contract, prepared: Mutex::default() });
     let pointer = Arc::as_ptr(&served);
     open.keep(served);
     if !api.is_null() {
@@ -242,12 +258,145 @@ unsafe fn publish(
     count: usize,
 ) -> Result<(), Failure> {
     // SAFETY: as the caller promised.
-    let (api, event, params) =
-        unsafe { (own(api)?, text(event, "event")?, slice(params, count, "params")?) };
-    let publish =
-        |params: &[crate::event::Param<'_>]| publish_fields(&api.hub, &api.contract, event, params);
-    // SAFETY: the caller's parameters, valid as promised.
+    let (api, name, params) =
+        unsafe { (own(api)?, string(event, "event")?, slice(params, count, "params")?) };
+    let event = find(api, name)?;
+    // A name is compared as it is: what is no UTF-8 is not the name of a field.
+    let fill = |message: &mut Encoder<'_>| {
+        let mut hint = 0;
+        for param in params {
+            // SAFETY: the caller's parameter, valid as promised.
+            unsafe { give_param(message, event.plan.field(name_of(param), &mut hint)?, param) }?;
+        }
+        Some(())
+    };
+    if let Some(published) = publish_found(&api.hub, &api.contract, event, fill) {
+        return Ok(published?);
+    }
+    let publish = |params: &[crate::event::Param<'_>]| {
+        publish_fields(&api.hub, &api.contract, event.plan.name(), params)
+    };
+    // SAFETY: as above.
     Ok(unsafe { with_params(params, publish) }??)
+}
+
+/// Looks an event and its fields up, once, for what is published very often: herald_vpp_event_publish()
+/// then takes their values in this order, and compares no names. Fields are named as for
+/// herald_vpp_api_publish(), but for elements of arrays, which cannot be looked up.
+///
+/// `*prepared` belongs to the hub, and can be used by any number of threads. Prepare an event once and
+/// not each time: it takes memory until the hub is closed. Not to be called where siglongjmp() can leave
+/// it.
+///
+/// Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID, HERALD_ERROR_MESSAGE (no such event, or no such
+/// field), HERALD_ERROR_FORKED; then `*prepared` is NULL.
+///
+/// # Safety
+///
+/// `api` is NULL or of an open hub; `event` is NULL or a C string; `fields` is NULL or `count` C strings;
+/// `prepared` is NULL or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn herald_vpp_api_prepare(
+    api: *const herald_vpp_api,
+    event: *const c_char,
+    fields: *const *const c_char,
+    count: usize,
+    prepared: *mut *mut herald_vpp_event,
+) -> herald_error {
+    boundary!(HERALD_ERROR_INTERNAL, {
+        // SAFETY: as the caller promised.
+        answer(unsafe { prepare(api, event, fields, count, prepared) })
+    })
+}
+
+/// # Safety
+///
+/// As for [`herald_vpp_api_prepare`].
+unsafe fn prepare(
+    api: *const herald_vpp_api,
+    event: *const c_char,
+    fields: *const *const c_char,
+    count: usize,
+    prepared: *mut *mut herald_vpp_event,
+) -> Result<(), Failure> {
+    if prepared.is_null() {
+        return Err(Failure::null("prepared"));
+    }
+    // SAFETY: not null, and valid as the caller promised.
+    unsafe { prepared.write(std::ptr::null_mut()) };
+    // SAFETY: as the caller promised.
+    let (api, name, fields) =
+        unsafe { (own(api)?, string(event, "event")?, slice(fields, count, "fields")?) };
+    // SAFETY: C strings or null, as the caller promised.
+    let fields = fields.iter().map(|field| unsafe { text(*field, "fields[]") });
+    let fields: Vec<&str> = fields.collect::<Result<_, _>>()?;
+    if api.hub.is_forked() {
+        return Err(PublishError::Forked.into());
+    }
+    let event = PreparedEvent::new(find(api, name)?, &fields)?;
+    let event =
+        Arc::new(herald_vpp_event { hub: api.hub.clone(), contract: api.contract.clone(), event });
+    let pointer = Arc::as_ptr(&event);
+    api.prepared.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    // SAFETY: as above.
+    unsafe { prepared.write(pointer.cast_mut()) };
+    Ok(())
+}
+
+/// Publishes an event with values for the fields that it was prepared with, in their order: what
+/// herald_vpp_api_publish() does by names. The names of the parameters are not looked at, and may be
+/// NULL; a value of HERALD_TYPE_NULL leaves its field zero.
+///
+/// What is checked, and costs but for the names, are those of herald_vpp_api_publish().
+///
+/// Errors: HERALD_ERROR_NULL, HERALD_ERROR_INVALID (another number of values than of fields, or an
+/// unknown type), HERALD_ERROR_MESSAGE (a value that does not fit), HERALD_ERROR_RING_FULL,
+/// HERALD_ERROR_TOO_LARGE, HERALD_ERROR_CLOSED, HERALD_ERROR_FORKED, HERALD_ERROR_FAILED.
+///
+/// # Safety
+///
+/// `event` is NULL or of an open hub; `params` is NULL or `count` parameters.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn herald_vpp_event_publish(
+    event: *const herald_vpp_event,
+    params: *const herald_param,
+    count: usize,
+) -> herald_error {
+    boundary!(HERALD_ERROR_INTERNAL, {
+        // SAFETY: as the caller promised.
+        answer(unsafe { publish_prepared(event, params, count) })
+    })
+}
+
+/// # Safety
+///
+/// As for [`herald_vpp_event_publish`].
+unsafe fn publish_prepared(
+    event: *const herald_vpp_event,
+    params: *const herald_param,
+    count: usize,
+) -> Result<(), Failure> {
+    // SAFETY: as the caller promised.
+    let of = unsafe { event.as_ref() }.ok_or_else(|| Failure::null("event"))?;
+    // SAFETY: as the caller promised.
+    let params = unsafe { slice(params, count, "params") }?;
+    if count != of.event.count() {
+        let fields = of.event.count();
+        let detail = format!("count is {count}, and the event was prepared with {fields} fields");
+        return Err(Failure::invalid(detail));
+    }
+    let give = |message: &mut Encoder<'_>, number: usize, field| {
+        // SAFETY: the caller's parameter, valid as promised.
+        unsafe { give_param(message, field, params.get(number)?) }
+    };
+    if let Some(published) = of.event.publish_found(&of.hub, &of.contract, give) {
+        return Ok(published?);
+    }
+    let values = params.iter().enumerate();
+    // SAFETY: as above.
+    let values = values.map(|(index, param)| unsafe { known_value(index, param) });
+    let values: Vec<_> = values.collect::<Result<_, _>>()?;
+    Ok(of.event.publish(&of.hub, &of.contract, &values)?)
 }
 
 /// Publishes an event that is encoded already: a packed struct as herald-apigen makes it, in network byte
@@ -286,9 +435,9 @@ unsafe fn publish_bytes(
     length: usize,
 ) -> Result<(), Failure> {
     // SAFETY: as the caller promised.
-    let (api, event, message) =
-        unsafe { (own(api)?, text(event, "event")?, slice(message.cast::<u8>(), length, "message")?) };
-    Ok(publish_packed(&api.hub, &api.contract, event, message)?)
+    let (api, name, message) =
+        unsafe { (own(api)?, string(event, "event")?, slice(message.cast::<u8>(), length, "message")?) };
+    Ok(publish_packed(&api.hub, &api.contract, find(api, name)?, message)?)
 }
 
 /// Says how many clients have registered for an event, so that a host can save itself the trouble of
@@ -321,14 +470,13 @@ unsafe fn read_listeners(
     count: *mut u32,
 ) -> Result<(), Failure> {
     // SAFETY: as the caller promised.
-    let (api, event) = unsafe { (own(api)?, text(event, "event")?) };
+    let (api, name) = unsafe { (own(api)?, string(event, "event")?) };
     // SAFETY: as above.
     let count = unsafe { count.as_mut() }.ok_or_else(|| Failure::null("count"))?;
     if api.hub.is_forked() {
         return Err(PublishError::Forked.into());
     }
-    let entry = api.contract.event(event).map_err(|_| Refused::NoEvent(event.to_owned()))?;
-    *count = api.contract.listeners(entry.id);
+    *count = api.contract.listeners(find(api, name)?.id);
     Ok(())
 }
 
@@ -338,6 +486,34 @@ unsafe fn read_listeners(
 unsafe fn own<'a>(api: *const herald_vpp_api) -> Result<&'a herald_vpp_api, Failure> {
     // SAFETY: as the caller promised.
     unsafe { api.as_ref() }.ok_or_else(|| Failure::null("api"))
+}
+
+/// Gives a field the value of a parameter; none if that does not fit.
+///
+/// # Safety
+///
+/// As for [`value_of`].
+#[inline(always)]
+unsafe fn give_param(message: &mut Encoder<'_>, field: Field, param: &herald_param) -> Option<()> {
+    // SAFETY: the type says which member the caller has written; for the rest as the caller promised.
+    unsafe {
+        match param.r#type {
+            // Most are numbers, which need no more than a comparison and a store.
+            HERALD_TYPE_UINT => message.set(field, param.value.unsigned_number).ok(),
+            HERALD_TYPE_BYTES => message.set(field, bytes(param.value.bytes)?).ok(),
+            _ => give(message, field, value_of(param)?),
+        }
+    }
+}
+
+/// The event of this name.
+#[inline]
+fn find<'a>(api: &'a herald_vpp_api, event: &CStr) -> Result<&'a Entry, Failure> {
+    let found = api.contract.event(event.to_bytes());
+    found.ok_or_else(|| match utf8(event, "event") {
+        Ok(event) => Refused::NoEvent(event.to_owned()).into(),
+        Err(failure) => failure,
+    })
 }
 
 impl From<ServeError> for Failure {

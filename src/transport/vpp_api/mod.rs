@@ -21,7 +21,7 @@ use crate::wire::vpp_api::{About, Contract, ContractError};
 
 pub use modules::ModuleError;
 pub use protocol::{Handler, VppApiProtocol};
-pub use publish::{Refused, publish_fields, publish_packed};
+pub use publish::{PreparedEvent, Refused, publish_fields, publish_found, publish_packed};
 pub use request::{AnswerError, Request};
 
 use request::Answers;

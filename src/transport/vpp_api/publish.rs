@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::fmt;
 
-use herald_vpp_api::codec::{DecodeError, EncodeError};
+use herald_vpp_api::codec::{DecodeError, EncodeError, EncodeFault, Encoder, Field};
+use herald_vpp_api::table::Entry;
 
-use crate::event::{Encoded, Event, Param};
+use crate::event::{Encoded, Event, Param, Value};
 use crate::hub::{Hub, PublishError};
 use crate::wire::vpp_api::{Contract, EventError};
 
@@ -37,6 +38,12 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+impl From<PublishError> for Refused {
+    fn from(error: PublishError) -> Self {
+        Refused::Hub(error)
+    }
+}
+
 thread_local! {
     /// Where events are encoded. It is taken out meanwhile, so that a publish that is abandoned half-way
     /// loses the buffer and nothing else.
@@ -53,7 +60,87 @@ pub fn publish_fields(
     name: &str,
     fields: &[Param<'_>],
 ) -> Result<(), Refused> {
-    publish(hub, contract, name, |frame| contract.encode_event(name, fields, frame))
+    let encode = |frame: &mut Vec<u8>| contract.encode_event(name, fields, frame);
+    let refused = |error| match error {
+        EventError::NoEvent => Refused::NoEvent(name.to_owned()),
+        EventError::Field(error) => Refused::Field(name.to_owned(), error),
+    };
+    Ok(publish(hub, contract, encode).map_err(refused)??)
+}
+
+/// The same, and faster, for what is published most often: fields that have been looked up already are
+/// given values that fit. None if `fill` says that it is not that, and then nothing is published:
+/// [`publish_fields`] sees to it.
+#[inline(always)]
+pub fn publish_found(
+    hub: &Hub,
+    contract: &Contract,
+    event: &Entry,
+    fill: impl FnOnce(&mut Encoder<'_>) -> Option<()>,
+) -> Option<Result<(), PublishError>> {
+    let encode = |frame: &mut Vec<u8>| contract.encode_found(event, fill, frame).ok_or(());
+    publish(hub, contract, encode).ok()
+}
+
+/// An event and the fields that it is to be given, looked up once: for what is published often.
+#[derive(Debug)]
+pub struct PreparedEvent {
+    id: u16,
+    name: Box<str>,
+    /// By their names; none that is looked up each time.
+    fields: Vec<(Box<str>, Option<Field>)>,
+}
+
+impl PreparedEvent {
+    /// Looks the fields up.
+    ///
+    /// # Errors
+    /// One that the event does not have. Elements of arrays have no place that could be looked up.
+    pub fn new(event: &Entry, fields: &[&str]) -> Result<Self, Refused> {
+        let name = event.plan.name();
+        let mut hint = 0;
+        let mut found = Vec::with_capacity(fields.len());
+        for field in fields {
+            if event.plan.slot(field).is_none() {
+                let error = EncodeError { field: (*field).to_owned(), fault: EncodeFault::UnknownField };
+                return Err(Refused::Field(name.to_owned(), error));
+            }
+            found.push(((*field).into(), event.plan.field(field.as_bytes(), &mut hint)));
+        }
+        Ok(PreparedEvent { id: event.id, name: name.into(), fields: found })
+    }
+
+    /// How many fields it is given.
+    pub fn count(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Publishes the event if `give` can give each of its fields, in order, its value; none if not, and
+    /// then nothing is published: [`publish`](Self::publish) sees to it.
+    #[inline(always)]
+    pub fn publish_found(
+        &self,
+        hub: &Hub,
+        contract: &Contract,
+        mut give: impl FnMut(&mut Encoder<'_>, usize, Field) -> Option<()>,
+    ) -> Option<Result<(), PublishError>> {
+        publish_found(hub, contract, contract.table().entry(self.id)?, |message| {
+            for (number, (_, field)) in self.fields.iter().enumerate() {
+                give(message, number, (*field)?)?;
+            }
+            Some(())
+        })
+    }
+
+    /// Publishes the event with these values for its fields, in order.
+    ///
+    /// # Errors
+    /// Those of [`publish_fields`].
+    pub fn publish(&self, hub: &Hub, contract: &Contract, values: &[Value<'_>]) -> Result<(), Refused> {
+        let fields = self.fields.iter().zip(values);
+        let fields: Vec<_> = fields.map(|((name, _), value)| Param { name, value: *value }).collect();
+        publish_fields(hub, contract, &self.name, &fields)
+    }
 }
 
 /// Publishes an event that is encoded already: the whole message with its id, which is filled in.
@@ -63,29 +150,28 @@ pub fn publish_fields(
 pub fn publish_packed(
     hub: &Hub,
     contract: &Contract,
-    name: &str,
+    event: &Entry,
     message: &[u8],
 ) -> Result<(), Refused> {
-    publish(hub, contract, name, |frame| contract.frame_event(name, message, frame))
+    let encode = |frame: &mut Vec<u8>| contract.frame_event(event, message, frame);
+    let refused = |error| Refused::Packed(event.plan.name().to_owned(), error);
+    Ok(publish(hub, contract, encode).map_err(refused)??)
 }
 
-fn publish(
+#[inline(always)]
+fn publish<E>(
     hub: &Hub,
     contract: &Contract,
-    name: &str,
-    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EventError>,
-) -> Result<(), Refused> {
-    let mut frame = SCRATCH.take();
-    frame.clear();
-    let encoded = encode(&mut frame).map_err(|error| match error {
-        EventError::NoEvent => Refused::NoEvent(name.to_owned()),
-        EventError::Field(error) => Refused::Field(name.to_owned(), error),
-        EventError::Packed(error) => Refused::Packed(name.to_owned(), error),
-    });
-    let published = encoded.and_then(|()| {
-        let encoded = Encoded { schema: contract.schema(), bytes: &frame };
-        hub.publish(&Event::encoded(encoded)).map_err(Refused::Hub)
-    });
-    SCRATCH.set(frame);
-    published
+    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<Result<(), PublishError>, E> {
+    SCRATCH.with(|scratch| {
+        let mut frame = scratch.take();
+        frame.clear();
+        let published = encode(&mut frame).map(|()| {
+            let encoded = Encoded { schema: contract.schema(), bytes: &frame };
+            hub.publish(&Event::encoded(encoded))
+        });
+        scratch.set(frame);
+        published
+    })
 }

@@ -383,7 +383,7 @@ mod tests {
         let mut packed = bytes(EVENT)[16..].to_vec();
         packed[..10].fill(0xff);
         frame.clear();
-        contract.frame_event(name, &packed, &mut frame).unwrap();
+        contract.frame_event(contract.event(name.as_bytes()).unwrap(), &packed, &mut frame).unwrap();
         connection.personal(105).unwrap()(&mut frame);
         assert_eq!(frame, bytes(EVENT));
     }
@@ -495,11 +495,11 @@ mod tests {
         let packed = |length: usize, out: &mut Vec<u8>| {
             let mut message = vec![0; length];
             message[23] = 5;
-            contract.frame_event(name, &message, out)
+            contract.frame_event(contract.event(name.as_bytes()).unwrap(), &message, out)
         };
         assert!(packed(28, &mut out).is_err() && packed(30, &mut out).is_err() && out.is_empty());
         assert!(packed(29, &mut out).is_ok());
-        assert!(contract.frame_event("testgovpp_enable_disable", &[0; 11], &mut out).is_err());
+        assert!(contract.event(b"testgovpp_enable_disable").is_none());
     }
 
     proptest! {

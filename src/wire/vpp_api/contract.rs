@@ -125,8 +125,6 @@ pub enum EventError {
     NoEvent,
     /// A field does not fit.
     Field(EncodeError),
-    /// The bytes are not the event.
-    Packed(DecodeError),
 }
 
 /// What a server speaks: a table of modules, and what is known of each message. Shared by all its
@@ -278,8 +276,8 @@ impl Contract {
         fields: &[Param<'_>],
         out: &mut Vec<u8>,
     ) -> Result<(), EventError> {
-        let entry = self.event(name)?;
-        let Some(known) = self.known(entry.id) else { return Err(EventError::NoEvent) };
+        let entry = self.event(name.as_bytes()).ok_or(EventError::NoEvent)?;
+        let known = self.known(entry.id).ok_or(EventError::NoEvent)?;
         let start = out.len();
         out.extend_from_slice(&known.blank);
         let length =
@@ -287,16 +285,40 @@ impl Contract {
         finish_frame(out, start, length)
     }
 
+    /// The same for what is published most often: fields that have been looked up already are given values
+    /// that fit. None if `fill` says that it is not that, and then nothing is appended:
+    /// [`encode_event`](Self::encode_event) sees to it.
+    #[inline(always)]
+    pub fn encode_found(
+        &self,
+        event: &Entry,
+        fill: impl FnOnce(&mut Encoder<'_>) -> Option<()>,
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
+        let start = out.len();
+        out.extend_from_slice(&self.known(event.id)?.blank);
+        let message = event.plan.encoder_at(start + HEADER, out).ok();
+        let length = message.and_then(|mut message| {
+            fill(&mut message)?;
+            message.finish().ok()
+        });
+        finish_frame(out, start, length.ok_or(())).ok()
+    }
+
     /// Appends the frame of an event that is encoded already, but for its id.
     ///
     /// # Errors
-    /// No such event, or bytes that are not one; then nothing is appended.
-    pub fn frame_event(&self, name: &str, message: &[u8], out: &mut Vec<u8>) -> Result<(), EventError> {
-        let entry = self.event(name)?;
-        check_packed(entry, message).map_err(EventError::Packed)?;
+    /// Bytes that are not one; then nothing is appended.
+    pub fn frame_event(
+        &self,
+        event: &Entry,
+        message: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), DecodeError> {
+        check_packed(event, message)?;
         out.reserve(HEADER + message.len());
         out.extend_from_slice(&header(message.len() as u32));
-        out.extend_from_slice(&entry.id.to_be_bytes());
+        out.extend_from_slice(&event.id.to_be_bytes());
         out.extend_from_slice(message.get(2..).unwrap_or_default());
         Ok(())
     }
@@ -336,10 +358,8 @@ impl Contract {
     }
 
     /// An event, by its name.
-    ///
-    /// # Errors
-    /// If there is none.
-    pub fn event(&self, name: &str) -> Result<&Entry, EventError> {
+    #[inline]
+    pub fn event(&self, name: &[u8]) -> Option<&Entry> {
         thread_local! {
             /// The event that this thread asked for last, which is often the next one, too: comparing
             /// is faster than looking up.
@@ -350,14 +370,14 @@ impl Contract {
             && let Some(entry) = self.table.entry(id)
             && entry.plan.is_named(name)
         {
-            return Ok(entry);
+            return Some(entry);
         }
-        let entry = self.table.entry_named(name).ok_or(EventError::NoEvent)?;
+        let entry = self.table.entry_named(std::str::from_utf8(name).ok()?)?;
         if !matches!(entry.role, Role::Event { .. }) {
-            return Err(EventError::NoEvent);
+            return None;
         }
         LAST.set((self.schema.get(), entry.id));
-        Ok(entry)
+        Some(entry)
     }
 
     /// Appends the reply that says no more than how it went, to a request with this context.

@@ -1,6 +1,6 @@
 //! Messages out of what a host gives: named fields, or a packed struct.
 
-use herald_vpp_api::codec::{DecodeError, EncodeError, EncodeFault, Item, Value};
+use herald_vpp_api::codec::{DecodeError, EncodeError, EncodeFault, Encoder, Field, Item, Value};
 use herald_vpp_api::table::Entry;
 
 use crate::event::{self, Param};
@@ -23,8 +23,6 @@ pub(super) fn encode_fields<'a>(
     let mut message = entry.plan.encoder_at(start, out)?;
     for Param { name, value } in fields.clone() {
         let put = match item(value) {
-            // Most are numbers, which need no more than a comparison and a store.
-            Some(Item::Unsigned(number)) => message.put(name, number),
             Some(item) => message.put(name, item),
             None if entry.plan.slot(name).is_some() => Ok(()),
             None => Err(error(name, EncodeFault::UnknownField)),
@@ -39,6 +37,11 @@ pub(super) fn encode_fields<'a>(
         }
     }
     message.finish()
+}
+
+/// Gives a field that has been looked up a value; none if that does not fit.
+pub fn give(message: &mut Encoder<'_>, field: Field, value: event::Value<'_>) -> Option<()> {
+    item(value).map_or(Some(()), |item| message.set(field, item).ok())
 }
 
 /// Checks that the bytes are a whole message of this kind, its id excepted.
@@ -125,4 +128,88 @@ fn element(value: &mut Value, index: usize) -> Result<&mut Value, EncodeFault> {
 
 fn error(name: &str, fault: EncodeFault) -> EncodeError {
     EncodeError { field: name.into(), fault }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract::{About, Contract};
+    use super::*;
+    use crate::event::Value;
+    use herald_vpp_api::{Rules, builtin::Builtin, parse};
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    const EVENT: &str = "cu_up_gtp_error_ind_event";
+
+    fn contract() -> Contract {
+        let text = include_str!("../../../c_examples/api/testgovpp.api");
+        let api = parse::parse("testgovpp.api", text, &Builtin, Rules::default()).unwrap();
+        let about = About { program: "test".into(), version: "1".into(), pid: 9 };
+        Contract::new(vec![Arc::new(api)], &[], about).unwrap()
+    }
+
+    fn name() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "client_index",
+            "pid",
+            "type",
+            "data.ue_id",
+            "data.te_id",
+            "data.rb_id",
+            "raw_msg_len",
+            "raw_msg_data",
+            "raw_msg_data[0]",
+            "data",
+            "data.ue_id.",
+            "nothing",
+            "",
+        ])
+    }
+
+    fn value() -> impl Strategy<Value = Value<'static>> {
+        static LONG: [u8; 300] = [7; 300];
+        let number = prop_oneof![0u64..4, 250u64..260, Just(u64::from(u32::MAX)), any::<u64>()];
+        prop_oneof![
+            4 => number.prop_map(Value::Uint),
+            1 => (-3i64..300).prop_map(Value::Int),
+            3 => (0usize..300).prop_map(|length| Value::Bytes(&LONG[..length])),
+            1 => prop::sample::select(vec![
+                Value::Null,
+                Value::Bool(true),
+                Value::Float(1.0),
+                Value::Str(b"CU_UP_EVENT_GTP_ERROR_IND"),
+                Value::Str(b"NOTHING"),
+                Value::Str(b"\xff"),
+            ]),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn fields_that_are_looked_up_before_make_the_same_event(
+            fields in prop::collection::vec((name(), value()), 0..8),
+        ) {
+            let contract = contract();
+            let event = contract.event(EVENT.as_bytes()).unwrap();
+            let params: Vec<Param<'_>> =
+                fields.into_iter().map(|(name, value)| Param { name, value }).collect();
+            let (mut by_name, mut found) = (vec![1], vec![1]);
+            let encoded = contract.encode_event(EVENT, &params, &mut by_name);
+            let fill = |message: &mut Encoder<'_>| {
+                let mut hint = 0;
+                params.iter().try_for_each(|param| {
+                    let field = event.plan.field(param.name.as_bytes(), &mut hint)?;
+                    give(message, field, param.value)
+                })
+            };
+            match contract.encode_found(event, fill, &mut found) {
+                Some(()) => prop_assert_eq!(&found, &by_name),
+                None => {
+                    prop_assert_eq!(&found, &[1]);
+                    let elements = params.iter().any(|param| param.name.contains('['));
+                    prop_assert!(encoded.is_err() || elements);
+                }
+            }
+        }
+    }
 }

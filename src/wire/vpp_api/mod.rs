@@ -24,4 +24,5 @@ pub use contract::{
     About, Contract, ContractError, EventError, INVALID_REGISTRATION, INVALID_VALUE, Mine,
     UNIMPLEMENTED, UNSPECIFIED, write_mine,
 };
+pub use fields::give;
 pub use herald::HeraldEncoder;

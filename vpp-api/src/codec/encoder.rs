@@ -2,7 +2,7 @@
 
 use super::encode;
 use super::error::{EncodeError, EncodeFault};
-use super::plan::{Layout, Named, Plan, Slot, SlotKind, TailKind};
+use super::plan::{Field, Layout, Named, Plan, Slot, SlotKind, TailKind};
 use super::scalar::{self, Item};
 use crate::schema::Scalar;
 
@@ -37,24 +37,40 @@ impl<'a> Encoder<'a> {
     /// If there is no such field or the value does not fit.
     #[inline(always)]
     pub fn put<'v>(&mut self, path: &str, item: impl Into<Item<'v>>) -> Result<(), EncodeError> {
-        let (plan, item) = (self.plan, item.into());
-        let Some(named) = plan.layout.find(path, &mut self.hint) else {
-            let slot = plan.slot(path);
-            let slot = slot.ok_or_else(|| EncodeError::new(path, EncodeFault::UnknownField))?;
-            return self.put_at(slot, item).map_err(|e| e.within(path));
-        };
-        if let (SlotKind::Scalar(scalar), Item::Unsigned(number)) = (named.slot.kind, item)
-            && named.slot.offset != plan.count_at
-            && scalar::put_small(self.out, self.start + named.slot.offset as usize, scalar, number)
+        let plan = self.plan;
+        match plan.field(path.as_bytes(), &mut self.hint) {
+            Some(field) => self.set(field, item),
+            None => {
+                let slot = plan.slot(path);
+                let slot = slot.ok_or_else(|| EncodeError::new(path, EncodeFault::UnknownField))?;
+                self.put_at(slot, item).map_err(|e| e.within(path))
+            }
+        }
+    }
+
+    /// The same for a field that this plan has looked up.
+    ///
+    /// # Errors
+    /// If the value does not fit.
+    #[inline(always)]
+    pub fn set<'v>(&mut self, field: Field, item: impl Into<Item<'v>>) -> Result<(), EncodeError> {
+        let item = item.into();
+        if let Item::Unsigned(number) = item
+            && scalar::put_plain(self.out, self.start + field.offset as usize, field.plain, number)
         {
             return Ok(());
         }
-        self.put_named(named, item).map_err(|fault| EncodeError::new(path, fault))
+        self.set_any(field, item)
     }
 
-    fn put_named(&mut self, named: &Named, item: Item<'_>) -> Result<(), EncodeFault> {
-        let item = resolve(named, item)?;
-        self.place(named.slot, item)
+    fn set_any(&mut self, field: Field, item: Item<'_>) -> Result<(), EncodeError> {
+        let plan = self.plan;
+        let Some(named) = plan.named(field) else {
+            return Err(EncodeFault::UnknownField.into());
+        };
+        let item = resolve(named, item);
+        let placed = item.and_then(|item| self.place(named.slot, item));
+        placed.map_err(|fault| EncodeError::new(&*named.path, fault))
     }
 
     /// Gives a field its value, by a slot of this plan.
@@ -85,6 +101,7 @@ impl<'a> Encoder<'a> {
         put_slot(message, slot, item)
     }
 
+    #[inline]
     fn put_tail(&mut self, item: Item<'_>) -> Result<(), EncodeFault> {
         let Some(tail) = &self.plan.tail else { return Err(EncodeFault::UnknownField) };
         let end = self.start + self.plan.fixed_len();
@@ -145,7 +162,7 @@ impl<'a> Encoder<'a> {
     ///
     /// # Errors
     /// If there are more elements than the count field can say, or another number than it was given.
-    #[inline]
+    #[inline(always)]
     pub fn finish(mut self) -> Result<usize, EncodeError> {
         if let Some((array, offset, scalar)) = self.count() {
             let given = self.given;
@@ -153,7 +170,7 @@ impl<'a> Encoder<'a> {
                 return Err(EncodeError::new(array, encode::mismatch(stated, given)));
             }
             let at = self.start + offset as usize;
-            if !scalar::put_small(self.out, at, scalar, given) {
+            if !scalar::put_plain(self.out, at, scalar.into(), given) {
                 let place = self.out.get_mut(at..).unwrap_or(&mut []);
                 scalar::put(place, scalar, Item::Unsigned(given))
                     .map_err(|_| EncodeError::new(array, encode::too_many(scalar, given)))?;
@@ -188,7 +205,8 @@ impl Element<'_> {
     /// If there is no such field or the value does not fit.
     pub fn put<'v>(&mut self, path: &str, item: impl Into<Item<'v>>) -> Result<(), EncodeError> {
         let error = |fault| EncodeError::new(path, fault);
-        let named = self.layout.find(path, &mut self.hint);
+        let at = self.layout.find(path.as_bytes(), &mut self.hint);
+        let named = at.and_then(|at| self.layout.named.get(at));
         let named = named.ok_or_else(|| error(EncodeFault::UnknownField))?;
         let item = resolve(named, item.into()).map_err(error)?;
         put_slot(self.bytes, named.slot, item).map_err(error)

@@ -2,8 +2,8 @@
 //!
 //! A [`Plan`] is a message compiled for this: where each field lies and what it is. From a plan,
 //!
-//! - [`Plan::encoder`] writes a message field by field, by name or by a [`Slot`] looked up before:
-//!   for what is sent often;
+//! - [`Plan::encoder`] writes a message field by field, by name or by a [`Field`] or [`Slot`] looked up
+//!   before: for what is sent often;
 //! - [`Plan::view`] reads single fields of a message without taking it apart: for what is received
 //!   often;
 //! - [`Plan::encode`] and [`Plan::decode`] turn any message from and into a [`Value`].
@@ -54,7 +54,7 @@ mod view;
 
 pub use encoder::{Element, Encoder};
 pub use error::{DecodeError, DecodeFault, EncodeError, EncodeFault};
-pub use plan::{Plan, Plans, Slot};
+pub use plan::{Field, Plan, Plans, Slot};
 pub use scalar::Item;
 pub use value::Value;
 pub use view::{Elements, View};

@@ -8,7 +8,7 @@ use super::encode;
 use super::encoder::{self, Encoder};
 use super::error::{DecodeError, DecodeFault, EncodeError, EncodeFault};
 use super::node::{self, Node, Record};
-use super::scalar::{self, Item};
+use super::scalar::{self, Item, Plain};
 use super::value::Value;
 use super::view::View;
 use crate::schema::{Api, Enum, Message, Scalar};
@@ -29,9 +29,8 @@ const FEW: usize = 24;
 const AHEAD: usize = 3;
 
 /// Whether two names are the same. Most are short: a call to compare them would cost more than that.
-#[inline]
-fn same(one: &str, other: &str) -> bool {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
+#[inline(always)]
+fn same(one: &[u8], other: &[u8]) -> bool {
     // Both ends, which may overlap.
     fn ends<const N: usize>(name: &[u8]) -> Option<(&[u8; N], &[u8; N])> {
         Some((name.first_chunk()?, name.last_chunk()?))
@@ -68,6 +67,15 @@ impl Slot {
     }
 }
 
+/// A field that has been looked up by its name. Valid for the plan that gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Which of the plan's named fields it is.
+    at: u32,
+    pub(super) offset: u32,
+    pub(super) plain: Plain,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SlotKind {
     Scalar(Scalar),
@@ -86,6 +94,19 @@ pub(super) struct Named {
     pub slot: Slot,
     /// Of an enum, its entries.
     pub entries: Option<Arc<Enum>>,
+    pub plain: Plain,
+}
+
+impl Named {
+    fn new(path: &str, slot: Slot, node: &Node) -> Named {
+        let plain = slot.scalar().map_or(Plain::No, Plain::from);
+        Named { path: path.into(), slot, entries: entries(node), plain }
+    }
+
+    #[inline(always)]
+    fn is(&self, path: &[u8]) -> bool {
+        same(self.path.as_bytes(), path)
+    }
 }
 
 /// The part of variable length.
@@ -113,32 +134,39 @@ pub(super) enum TailKind {
 #[derive(Debug, Default)]
 pub(super) struct Layout {
     pub named: Vec<Named>,
-    index: HashMap<Box<str>, usize>,
+    index: HashMap<Box<[u8]>, usize>,
 }
 
 impl Layout {
-    /// A field by name. `hint` is where to look first and is set to what follows: whoever gives fields
-    /// in the order of definition pays for a few short comparisons.
+    /// Which field has this name. `hint` is where to look first and is set to what follows: whoever gives
+    /// fields in the order of definition pays for a few short comparisons.
     #[inline(always)]
-    pub fn find(&self, path: &str, hint: &mut usize) -> Option<&Named> {
-        let ahead = self.named.get(*hint..).unwrap_or_default().iter().take(AHEAD);
-        let at = match ahead.clone().position(|named| same(&named.path, path)) {
-            Some(further) => *hint + further,
-            None => self.find_anywhere(path)?,
-        };
+    pub fn find(&self, path: &[u8], hint: &mut usize) -> Option<usize> {
+        for at in *hint..*hint + AHEAD {
+            if self.named.get(at).is_some_and(|named| named.is(path)) {
+                *hint = at + 1;
+                return Some(at);
+            }
+        }
+        let at = self.find_anywhere(path)?;
         *hint = at + 1;
-        self.named.get(at)
+        Some(at)
     }
 
-    fn find_anywhere(&self, path: &str) -> Option<usize> {
+    /// The field of this name.
+    pub fn get(&self, path: &str) -> Option<&Named> {
+        self.named.get(self.find(path.as_bytes(), &mut 0)?)
+    }
+
+    fn find_anywhere(&self, path: &[u8]) -> Option<usize> {
         if self.named.len() <= FEW {
-            return self.named.iter().position(|named| same(&named.path, path));
+            return self.named.iter().position(|named| named.is(path));
         }
         self.index.get(path).copied()
     }
 
     fn push(&mut self, named: Named) {
-        self.index.insert(named.path.clone(), self.named.len());
+        self.index.insert(named.path.as_bytes().into(), self.named.len());
         self.named.push(named);
     }
 
@@ -151,7 +179,7 @@ impl Layout {
             let path = join(prefix, &member.name);
             let offset = base + member.offset;
             if let Some(slot) = slot(&member.node, offset) {
-                self.push(Named { path: path.as_str().into(), slot, entries: entries(&member.node) });
+                self.push(Named::new(&path, slot, &member.node));
             }
             if let Node::Record(inner) | Node::Union(inner) = &member.node {
                 self.add(inner, &path, offset);
@@ -207,7 +235,7 @@ fn elements(element: &Node) -> TailKind {
         Node::Record(r) | Node::Union(r) => layout.add(r, "", 0),
         element => {
             if let Some(slot) = slot(element, 0) {
-                layout.push(Named { path: "".into(), slot, entries: entries(element) });
+                layout.push(Named::new("", slot, element));
             }
         }
     }
@@ -246,6 +274,8 @@ impl<'a> Plans<'a> {
         let mut layout = Layout::default();
         layout.add(&record, "", ID);
         let count_at = tail.as_ref().and_then(|t| t.count).map_or(0, |(offset, _)| offset);
+        // What is given for the count is compared with it in the end.
+        layout.named.iter_mut().filter(|n| n.slot.offset == count_at).for_each(|n| n.plain = Plain::No);
         Plan { name: message.name.clone(), crc: message.crc, record, layout, tail, count_at }
     }
 }
@@ -264,8 +294,8 @@ impl Plan {
 
     /// Whether this is the message's name.
     #[inline]
-    pub fn is_named(&self, name: &str) -> bool {
-        same(&self.name, name)
+    pub fn is_named(&self, name: &[u8]) -> bool {
+        same(self.name.as_bytes(), name)
     }
 
     /// The message's CRC.
@@ -291,11 +321,26 @@ impl Plan {
     /// Where a field lies, by its name; of nested ones such as `data.ue_id` or `address.un.ip4`. `None`
     /// if there is none, or if it is an array of anything but u8, or a typedef as a whole.
     pub fn slot(&self, path: &str) -> Option<Slot> {
-        match self.layout.find(path, &mut 0) {
+        match self.layout.get(path) {
             Some(named) => Some(named.slot),
             None if self.layout.named.len() >= SLOTS => self.walk(path),
             None => None,
         }
+    }
+
+    /// Looks a field up by its name, for [`Encoder::set`]. `hint` is where to look first, at first 0, and
+    /// is set to what follows: in the order of definition it is fastest. `None` where [`slot`](Self::slot) has
+    /// none, and for fields beyond the first 1024.
+    #[inline(always)]
+    pub fn field(&self, path: &[u8], hint: &mut usize) -> Option<Field> {
+        let at = self.layout.find(path, hint)?;
+        let named = self.layout.named.get(at)?;
+        Some(Field { at: at as u32, offset: named.slot.offset, plain: named.plain })
+    }
+
+    #[inline]
+    pub(super) fn named(&self, field: Field) -> Option<&Named> {
+        self.layout.named.get(field.at as usize)
     }
 
     /// Looks a field up level by level, for messages of very many.

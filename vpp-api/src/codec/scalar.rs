@@ -141,21 +141,44 @@ pub(super) fn put(out: &mut [u8], scalar: Scalar, item: Item<'_>) -> Result<(), 
     Ok(())
 }
 
+/// An unsigned number, which needs no more than a look at its range and a store; or whatever else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plain {
+    No,
+    U8,
+    U16,
+    U32,
+    U64,
+}
+
+impl From<Scalar> for Plain {
+    #[inline]
+    fn from(scalar: Scalar) -> Plain {
+        match scalar {
+            Scalar::U8 => Plain::U8,
+            Scalar::U16 => Plain::U16,
+            Scalar::U32 => Plain::U32,
+            Scalar::U64 => Plain::U64,
+            _ => Plain::No,
+        }
+    }
+}
+
 /// Writes a whole number over what is at `at` of `out`; false, and nothing is written, if [`put`] must see
 /// to it.
-#[inline]
-pub(super) fn put_small(out: &mut [u8], at: usize, scalar: Scalar, number: u64) -> bool {
+#[inline(always)]
+pub(super) fn put_plain(out: &mut [u8], at: usize, plain: Plain, number: u64) -> bool {
     let Some(place) = out.get_mut(at..) else { return false };
-    match scalar {
-        Scalar::U8 if number <= u8::MAX.into() => store(place, [number as u8]),
-        Scalar::U16 if number <= u16::MAX.into() => store(place, (number as u16).to_be_bytes()),
-        Scalar::U32 if number <= u32::MAX.into() => store(place, (number as u32).to_be_bytes()),
-        Scalar::U64 => store(place, number.to_be_bytes()),
+    match plain {
+        Plain::U8 if number <= u8::MAX.into() => store(place, [number as u8]),
+        Plain::U16 if number <= u16::MAX.into() => store(place, (number as u16).to_be_bytes()),
+        Plain::U32 if number <= u32::MAX.into() => store(place, (number as u32).to_be_bytes()),
+        Plain::U64 => store(place, number.to_be_bytes()),
         _ => false,
     }
 }
 
-#[inline]
+#[inline(always)]
 fn store<const N: usize>(place: &mut [u8], bytes: [u8; N]) -> bool {
     place.first_chunk_mut().map(|place| *place = bytes).is_some()
 }

@@ -26,7 +26,7 @@ impl<'a> View<'a> {
     /// A field by name: `pid`, `data.ue_id`. Text and bytes come as `Bytes`, text without its padding;
     /// of a variable-length array only one of u8 can be had. `None` if there is no such field.
     pub fn get(&self, path: &str) -> Option<Item<'a>> {
-        let slot = match (self.layout.find(path, &mut 0), self.plan) {
+        let slot = match (self.layout.get(path), self.plan) {
             (Some(named), _) => named.slot,
             (None, plan) => plan?.slot(path)?,
         };

@@ -24,6 +24,12 @@ pub fn sleep_exactly() {
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
 }
 
+/// Takes that back, for programs that this one starts: they inherit it, and sleep as they do at their users'.
+pub fn sleep_as_usual() {
+    // SAFETY: as above.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 50_000) };
+}
+
 /// Measures short pieces of code: the processor's own counter, serialised on both sides so that
 /// all of the piece and nothing else is inside.
 pub struct Stopwatch {

@@ -16,12 +16,14 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::{Bench, progress};
+use crate::clock;
 use crate::report::{Table, median, percentile, sorted};
 
 /// Events by one request: fewer than a subscriber's socket holds.
 const EVENTS: u32 = 200;
 
 pub fn measure(bench: &mut Bench) -> Result<()> {
+    clock::sleep_as_usual();
     bench.report.heading("OpenSIPS itself");
     let Some(trees) = env::var_os("HERALD_OPENSIPS") else {
         bench.report.text("Skipped: HERALD_OPENSIPS names no built OpenSIPS.");

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{Bench, progress};
+use crate::clock;
 use crate::report::{Table, count, median};
 
 /// A server in a process of its own; killed when dropped.
@@ -35,6 +36,7 @@ impl Drop for Process {
 }
 
 pub fn measure(bench: &mut Bench) -> Result<()> {
+    clock::sleep_as_usual();
     let directory = tempfile::Builder::new().prefix("herald-bench.").tempdir_in("/dev/shm")?;
     let go = directory.path().join("govpp");
     let mut build = Command::new("go");

@@ -63,47 +63,38 @@ fn what_is_pushed_is_popped_whole_in_order_and_losses_are_told_in_their_place() 
     });
 }
 
-#[test]
-fn a_push_is_seen_by_a_worker_that_goes_to_sleep_or_wakes_it() {
-    loom::model(|| {
+/// Pushes so many events beside a worker, which says whether it sleeps in the end: then one of them has
+/// rung the bell.
+fn no_push_leaves_the_worker_asleep(pushes: u64, worker: fn(&Lane, &Epoch) -> bool) {
+    loom::model(move || {
         let shared = Arc::new((Lane::new(128), Epoch::new(), AtomicBool::new(false)));
         let worker = thread::spawn({
             let shared = shared.clone();
-            move || {
-                let (lane, epoch, _) = &*shared;
-                epoch.fall_asleep() && lane.is_empty()
-            }
+            move || worker(&shared.0, &shared.1)
         });
         let (lane, epoch, bell) = &*shared;
-        push(lane, 0);
-        epoch.after_push(lane, || bell.store(true, Ordering::SeqCst));
+        for number in 0..pushes {
+            push(lane, number);
+            epoch.after_push(lane, || bell.store(true, Ordering::SeqCst));
+        }
         let asleep = worker.join().expect("the worker ends");
         assert!(!asleep || bell.load(Ordering::SeqCst), "the worker sleeps with an event in the lane");
     });
 }
 
 #[test]
+fn a_push_is_seen_by_a_worker_that_goes_to_sleep_or_wakes_it() {
+    no_push_leaves_the_worker_asleep(1, |lane, epoch| epoch.fall_asleep() && lane.is_empty());
+}
+
+#[test]
 fn a_push_is_seen_or_ends_a_sleep_in_which_the_worker_takes_events() {
-    loom::model(|| {
-        let shared = Arc::new((Lane::new(128), Epoch::new(), AtomicBool::new(false)));
-        let worker = thread::spawn({
-            let shared = shared.clone();
-            move || {
-                let (lane, epoch, _) = &*shared;
-                let mut taken = 0;
-                let asleep = epoch.fall_asleep();
-                // As sockets have it, that does not end the sleep.
-                take(lane, &mut taken);
-                asleep && taken < 2 && lane.is_empty()
-            }
-        });
-        let (lane, epoch, bell) = &*shared;
-        for number in 0..2 {
-            push(lane, number);
-            epoch.after_push(lane, || bell.store(true, Ordering::SeqCst));
-        }
-        let waits = worker.join().expect("the worker ends");
-        assert!(!waits || bell.load(Ordering::SeqCst), "the worker sleeps with an event in the lane");
+    no_push_leaves_the_worker_asleep(2, |lane, epoch| {
+        let mut taken = 0;
+        let asleep = epoch.fall_asleep();
+        // As sockets have it, that does not end the sleep.
+        take(lane, &mut taken);
+        asleep && taken < 2 && lane.is_empty()
     });
 }
 
